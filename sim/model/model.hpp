@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels_ref/layout/layout.hpp"
+
+namespace ospsim {
+
+/// The shape of a video DiT and which of its blocks are sparse (paper section 4.1; "dual end": the
+/// first and the last `full_blocks / 2` blocks attend fully, the ones between alternate between the
+/// token phase and the group phase of `pattern`).
+struct Model {
+  std::string name;
+  std::int64_t layers = 0, heads = 0, head_dim = 0, ffn_dim = 0, text_tokens = 0;
+  std::int64_t full_blocks = 0;  ///< all of them in a dense model
+  Pattern pattern;               ///< of the sparse blocks
+  std::string source;
+
+  std::int64_t dim() const { return heads * head_dim; }
+  std::int64_t sparse_blocks() const { return layers - full_blocks; }
+};
+
+/// A model of `model_names()`. Throws InputError.
+Model find_model(std::string_view name);
+std::vector<std::string> model_names();
+
+/// Whether the tokens of padding are computed: `valid` skips them in attention only (variable-length
+/// attention, as the paper's GPU path), `padded` attends densely over the padded grid (as its NPU path).
+/// Projections and FFN run on padded tokens either way, as the paper's code does.
+enum class PaddingWork { valid, padded };
+
+/// Floating-point operations of the matrix products of one forward pass, a multiply-add counting two:
+/// per block 4 pairs d (self-attention), 8 N d^2 (q, k, v, o), 4 N d f (FFN), 4 N d^2 + 4 L d^2 + 4 N L d
+/// (cross-attention to L text tokens, whose keys and values a sparse block computes once per
+/// sub-sequence). Norms, modulation, embeddings and the head are left out.
+struct ForwardFlops {
+  double self_attention = 0;
+  double other = 0;
+  double total() const { return self_attention + other; }
+};
+ForwardFlops forward_flops(const Model& model, const Grid& grid, PaddingWork padding);
+
+}  // namespace ospsim
