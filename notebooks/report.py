@@ -16,6 +16,8 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
 
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a warning of the kernel, not of ours
+
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent
 

@@ -55,14 +55,16 @@ std::vector<AttentionGroup> group_of_all(std::int64_t queries, std::int64_t keys
 /// q, o [heads, query rows, head_dim]; k, v [heads, key rows, head_dim]. `lse` [heads, query rows],
 /// contiguous, receives the log of each row's sum of exponentials (natural log, scale included), which
 /// the backward pass needs; it may be empty if not wanted. Rows that no group names stay untouched; no
-/// row may be a query of two groups. `threads` 0 means all cores.
+/// row may be a query of two groups. `threads` 0 means all cores and never changes a bit of the result.
+/// Throws std::invalid_argument where sizes do not fit or a group names a row that does not exist.
 template <Backend B>
 void attention_forward(std::span<const AttentionGroup> groups, HeadTensor<const Real<B>> q,
                        HeadTensor<const Real<B>> k, HeadTensor<const Real<B>> v,
                        HeadTensor<Real<B>> o, std::span<Real<B>> lse, int threads = 0);
 
 /// Gradients of the above: from o, lse and d_o to dq, dk, dv of the shapes of q, k, v. Rows no group
-/// names stay untouched; named ones are overwritten. No row may be a key of two groups.
+/// names as a query (dq) or as a key (dk, dv) stay untouched; named ones are overwritten. No row may be
+/// a key of two groups.
 template <Backend B>
 void attention_backward(std::span<const AttentionGroup> groups, HeadTensor<const Real<B>> q,
                         HeadTensor<const Real<B>> k, HeadTensor<const Real<B>> v,

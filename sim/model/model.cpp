@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "kernels_ref/block/dit_block.hpp"
 #include "kernels_ref/errors.hpp"
 
 namespace ospsim {
@@ -24,16 +25,16 @@ const std::vector<Model>& models() {
   return all;
 }
 
-/// FLOPs of everything in a block but self-attention, on `rows` video tokens, with the text's keys and
-/// values computed `text_copies` times.
-double other_flops(const Model& model, double rows, double text_copies) {
-  const auto d = static_cast<double>(model.dim());
-  const auto ffn = static_cast<double>(model.ffn_dim);
-  const auto text = static_cast<double>(model.text_tokens);
-  const double projections = 8 * rows * d * d;
-  const double feed_forward = 4 * rows * d * ffn;
-  const double cross_attention = 4 * rows * d * d + text_copies * 4 * text * d * d + 4 * rows * text * d;
-  return projections + feed_forward + cross_attention;
+/// Adds `blocks` blocks on `rows` video tokens of which `pairs` attend.
+void add_blocks(ForwardFlops& flops, std::int64_t blocks, const Model& model, std::int64_t rows, Count pairs,
+                std::int64_t text_copies) {
+  const DitBlockShape shape{.rows = rows, .text_rows = model.text_tokens, .dim = model.dim(),
+                            .heads = model.heads, .ffn_dim = model.ffn_dim};
+  constexpr int bf16_bytes = 2;
+  const DitBlockCost cost = dit_block_forward_cost(shape, pairs, text_copies, bf16_bytes);
+  const auto count = static_cast<double>(blocks);
+  flops.self_attention += count * cost.self_attention.flops;
+  flops.other += count * (cost.matrix().flops - cost.self_attention.flops);
 }
 
 }  // namespace
@@ -51,20 +52,16 @@ std::vector<std::string> model_names() {
 }
 
 ForwardFlops forward_flops(const Model& model, const Grid& grid, PaddingWork padding) {
-  const auto d = static_cast<double>(model.dim());
-  const auto full_blocks = static_cast<double>(model.full_blocks);
-  const auto tokens = static_cast<double>(grid.tokens());
-  ForwardFlops flops{.self_attention = full_blocks * 4 * tokens * tokens * d,
-                     .other = full_blocks * other_flops(model, tokens, 1)};
+  const auto square = [](std::int64_t n) { return static_cast<Count>(n) * static_cast<Count>(n); };
+  ForwardFlops flops;
+  add_blocks(flops, model.full_blocks, model, grid.tokens(), square(grid.tokens()), 1);
   for (std::int64_t block = 0; block < model.sparse_blocks(); ++block) {
     const Layout layout(model.pattern, grid, block % 2 == 0 ? Phase::token : Phase::group);
-    const double pairs =
-        padding == PaddingWork::valid
-            ? static_cast<double>(attended_pairs(layout))
-            : static_cast<double>(layout.padded_tokens()) * static_cast<double>(layout.subsequence_length());
-    flops.self_attention += 4 * pairs * d;
-    flops.other += other_flops(model, static_cast<double>(layout.padded_tokens()),
-                               static_cast<double>(layout.subsequences()));
+    const auto subsequences = static_cast<Count>(layout.subsequences());
+    const Count pairs = padding == PaddingWork::valid
+                            ? attended_pairs(layout)
+                            : subsequences * square(layout.subsequence_length());
+    add_blocks(flops, 1, model, layout.padded_tokens(), pairs, layout.subsequences());
   }
   return flops;
 }

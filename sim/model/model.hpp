@@ -32,10 +32,9 @@ std::vector<std::string> model_names();
 /// Projections and FFN run on padded tokens either way, as the paper's code does.
 enum class PaddingWork { valid, padded };
 
-/// Floating-point operations of the matrix products of one forward pass, a multiply-add counting two:
-/// per block 4 pairs d (self-attention), 8 N d^2 (q, k, v, o), 4 N d f (FFN), 4 N d^2 + 4 L d^2 + 4 N L d
-/// (cross-attention to L text tokens, whose keys and values a sparse block computes once per
-/// sub-sequence). Norms, modulation, embeddings and the head are left out.
+/// Floating-point operations of the matrix products of one forward pass: the sum of
+/// `dit_block_forward_cost` over the blocks. A sparse block computes the text's keys and values once per
+/// sub-sequence, as the paper's code does. Norms, modulation, embeddings and the head are left out.
 struct ForwardFlops {
   double self_attention = 0;
   double other = 0;

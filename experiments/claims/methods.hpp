@@ -1,0 +1,39 @@
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "experiments/claims/claims.hpp"
+
+namespace ospsim {
+
+/// The arguments of a method as the claims spell them. Reading one that is missing or of another type
+/// throws InputError.
+class Arguments {
+ public:
+  explicit Arguments(const Json& object) : object_(object) {}
+
+  std::string text(const std::string& name);
+  std::int64_t whole(const std::string& name);
+  std::vector<std::string> texts(const std::string& name);
+  /// A text that is the id of a claim with a published number, checked when all claims are read.
+  std::string claim_id(const std::string& name);
+  void refer_to(const std::string& claim_id) { claim_ids_.push_back(claim_id); }
+
+  const std::vector<std::string>& claim_ids() const { return claim_ids_; }
+  /// Throws InputError if an argument was never read.
+  void all_read() const;
+
+ private:
+  const Json& at(const std::string& name);
+
+  const Json& object_;
+  std::set<std::string> read_;
+  std::vector<std::string> claim_ids_;
+};
+
+/// Makes the method `name` of these arguments, which are read and checked now. Throws InputError.
+Method make_method(const std::string& name, Arguments& arguments);
+
+}  // namespace ospsim

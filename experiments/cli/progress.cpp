@@ -1,0 +1,31 @@
+#include "experiments/cli/progress.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace ospsim {
+
+Progress::Progress(double total_work) : total_(total_work), shown_(isatty(STDERR_FILENO) != 0) {}
+
+Progress::~Progress() {
+  if (shown_) fmt::print(stderr, "\r\x1b[K");
+}
+
+void Progress::advance(double work, const std::string& next) {
+  done_ += work;
+  if (!shown_) return;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+  std::string left = "estimating the time left";
+  if (done_ > 0) {
+    const double seconds = elapsed.count() * (total_ - done_) / done_;
+    left = seconds < 60 ? fmt::format("{:.0f} s left", seconds)
+                        : fmt::format("{:.0f} min {:02.0f} s left", seconds / 60 - 0.5,
+                                      seconds - 60 * static_cast<int>(seconds / 60));
+  }
+  fmt::print(stderr, "\r\x1b[K{:3.0f} %  {}  {}", 100 * done_ / total_, left, next);
+  std::fflush(stderr);
+}
+
+}  // namespace ospsim

@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "analysis/interaction.hpp"
+#include "experiments/cli/pattern_options.hpp"
+#include "experiments/commands/commands.hpp"
+
+namespace ospsim {
+namespace {
+
+std::string exact_text(const Fraction& fraction) {
+  Count a = fraction.numerator, b = fraction.denominator;
+  while (b != 0) {
+    const Count rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return fmt::format("{}/{}", fraction.numerator / a, fraction.denominator / a);
+}
+
+Json value_or_null(const std::optional<Fraction>& fraction) {
+  return fraction ? Json(fraction->value()) : Json();
+}
+
+Json exact_or_null(const std::optional<Fraction>& fraction) {
+  return fraction ? Json(exact_text(*fraction)) : Json();
+}
+
+Json reach_json(const Phases& phases, int hops) {
+  Json rows = Json::array();
+  for (const auto& [hop, least, mean] : reach(phases, hops))
+    rows.push_back({{"hops", hop},
+                    {"fraction_min", least.value()},
+                    {"fraction_mean", mean.value()},
+                    {"fraction_min_exact", exact_text(least)},
+                    {"fraction_mean_exact", exact_text(mean)}});
+  return rows;
+}
+
+Json coverage_json(const Phases& phases) {
+  Json rows = Json::array();
+  for (const std::int64_t radius : {1, 2, 4}) {
+    const auto coverage = neighbour_coverage(phases, radius);
+    rows.push_back({{"radius", radius},
+                    {"fraction", value_or_null(coverage)},
+                    {"fraction_exact", exact_or_null(coverage)}});
+  }
+  return rows;
+}
+
+Json consistency_json(const Pattern& pattern, const Grid& grid) {
+  Json rows = Json::array();
+  for (const std::int64_t added : {1, 2, 4, 8, 16})
+    rows.push_back(
+        {{"added_width", added},
+         {"token", value_or_null(resolution_consistency(pattern, grid, Phase::token, grid.w + added))},
+         {"group", value_or_null(resolution_consistency(pattern, grid, Phase::group, grid.w + added))}});
+  return rows;
+}
+
+Json balance_json(const Phases& phases) {
+  Json rows = Json::array();
+  for (const Phase phase : {Phase::token, Phase::group}) {
+    const LoadBalance load = load_balance(phases.of(phase));
+    rows.push_back({{"phase", to_string(phase)},
+                    {"smallest_valid_tokens", load.lengths.front().valid_tokens},
+                    {"largest_valid_tokens", load.lengths.back().valid_tokens},
+                    {"largest_over_mean_tokens", load.largest_over_mean_tokens},
+                    {"largest_over_mean_work", load.largest_over_mean_work}});
+  }
+  return rows;
+}
+
+Json run(const Request& request) {
+  const Grid grid = grid_of(request);
+  const Pattern pattern = pattern_of(request);
+  const int hops = static_cast<int>(request.whole("--hops", 1, 64));
+  const Phases phases = naming("--pattern", [&] { return Phases(pattern, grid); });
+  const AverageDistance distance = average_distance(phases);
+  const bool connected = distance.unconnected.numerator == 0;
+  const auto skew = anisotropy(phases);
+
+  Json document = pattern_fields(grid, pattern);
+  document["sparsity"] = phases.token.subsequences();
+  document["phase_sparsity"] = {phases.token.subsequences(), phases.group.subsequences()};
+  document["reach"] = reach_json(phases, hops);
+  document["average_distance"] = connected ? Json(distance.over_connected.value()) : Json();
+  document["average_distance_connected"] = distance.over_connected.value();
+  document["average_distance_connected_exact"] = exact_text(distance.over_connected);
+  document["unconnected_fraction"] = distance.unconnected.value();
+  document["neighbour_coverage"] = coverage_json(phases);
+  document["anisotropy"] = skew ? Json(*skew) : Json();
+  document["load_balance"] = balance_json(phases);
+  document["resolution_consistency"] = consistency_json(pattern, grid);
+  return document;
+}
+
+std::string text(const Json& document, const Style& style) {
+  constexpr auto right = Table::Align::right;
+  const std::string distance =
+      document.at("average_distance").is_null()
+          ? fmt::format("{} over connected pairs; {} % of pairs are never connected",
+                        number_text(document.at("average_distance_connected")),
+                        number_text(100 * document.at("unconnected_fraction").get<double>()))
+          : number_text(document.at("average_distance")) + " operations";
+  std::string out = facts({
+      {"grid", fmt::format("{} tokens, {} in all", extents_text(document.at("grid")),
+                           document.at("tokens").dump())},
+      {"pattern", fmt::format("{}: {}", document.at("pattern").get<std::string>(),
+                              document.at("spelled").get<std::string>())},
+      {"sparsity", fmt::format("{} (token phase), {} (group phase)", document.at("phase_sparsity").at(0).dump(),
+                               document.at("phase_sparsity").at(1).dump())},
+      {"average distance", distance},
+      {"anisotropy", number_text(document.at("anisotropy")) + "  (1: the four neighbours are met equally often)"},
+  });
+
+  Table reached({{"operations", right}, {"reached by the worst token, %", right}, {"on average, %", right}});
+  for (const auto& row : document.at("reach"))
+    reached.add({row.at("hops").dump(), number_text(100 * row.at("fraction_min").get<double>()),
+                 number_text(100 * row.at("fraction_mean").get<double>())});
+  Table coverage({{"neighbours within", right}, {"met in one operation, %", right}});
+  for (const auto& row : document.at("neighbour_coverage"))
+    coverage.add({row.at("radius").dump(), row.at("fraction").is_null()
+                                            ? "-"
+                                            : number_text(100 * row.at("fraction").get<double>())});
+  Table balance({{"phase"}, {"shortest, valid tokens", right}, {"longest, valid tokens", right},
+                 {"longest / mean work", right}});
+  for (const auto& row : document.at("load_balance"))
+    balance.add({row.at("phase").get<std::string>(), row.at("smallest_valid_tokens").dump(),
+                 row.at("largest_valid_tokens").dump(), number_text(row.at("largest_over_mean_work"))});
+  Table consistency({{"columns added", right}, {"tokens that keep their sub-sequence: token phase", right},
+                     {"group phase", right}});
+  for (const auto& row : document.at("resolution_consistency"))
+    consistency.add({row.at("added_width").dump(), number_text(row.at("token")), number_text(row.at("group"))});
+  for (const Table* table : {&reached, &coverage, &balance, &consistency}) out += '\n' + table->text(style);
+  return out;
+}
+
+}  // namespace
+
+Command reach_command() {
+  return {.name = "reach",
+          .summary = "Which tokens a pattern brings together, and in how many operations",
+          .example = "  ospsim reach --grid 21x48x80 --pattern skiparse-2d --ratio 2\n"
+                     "  ospsim reach --resolution 480p --pattern skiparse-1d --ratio 4 --hops 4 --json",
+          .options = joined({grid_options(), pattern_options(),
+                             {{"--hops", "N", "operations to follow, alternating phases", "3"}}}),
+          .run = run,
+          .text = text};
+}
+
+}  // namespace ospsim

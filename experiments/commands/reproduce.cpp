@@ -1,0 +1,177 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "experiments/claims/claims.hpp"
+#include "experiments/commands/commands.hpp"
+#include "experiments/experiment.hpp"
+#include "experiments/store/part_file.hpp"
+#include "experiments/store/tree.hpp"
+
+namespace ospsim {
+namespace {
+
+constexpr const char* timing = "attention-time";
+
+/// The times: of record, or measured now and kept. The claims that never ask for them cost nothing.
+class AttentionTimes {
+ public:
+  explicit AttentionTimes(const Request& request)
+      : measure_(!request.has("--quick")), record_(request.has("--record")), request_(request) {}
+
+  const Json& document() {
+    if (!document_.is_null()) return document_;
+    if (measure_) {
+      request_.command = "run";
+      request_.values = {{"NAME", {timing}}};
+      require_writable(result_path(timing, record_));
+      document_ = find_experiment(timing).run(request_);
+      save_result(document_, request_.provenance(), result_path(timing, record_));
+    } else {
+      const std::string path = path_in_tree(file());
+      if (!std::filesystem::exists(path))
+        throw UnavailableError(fmt::format("no result of record: {}", file()));
+      document_ = load_result(path).at("document");
+    }
+    return document_;
+  }
+  std::string file() const { return result_file(timing, record_ || !measure_); }
+
+ private:
+  bool measure_, record_;
+  Request request_;
+  Json document_;
+};
+
+Json json_of(const std::optional<Value>& value) {
+  if (!value) return Json();
+  return std::visit([](auto v) { return Json(v); }, *value);
+}
+
+Json tolerance_json(const Claim& claim) {
+  if (claim.absolute_tolerance) return Json{{"absolute", *claim.absolute_tolerance}};
+  if (claim.relative_tolerance) return Json{{"relative", *claim.relative_tolerance}};
+  return Json();
+}
+
+Json claim_json(const Verdict& verdict, const std::string& times_file) {
+  const Claim& claim = *verdict.claim;
+  const bool from_times = verdict.ours && claim.method_name == "attention_time_ratio";
+  return {{"id", claim.id},
+          {"source", claim.source},
+          {"statement", claim.statement},
+          {"kind", claim.kind},
+          {"published", json_of(claim.published)},
+          {"ours", json_of(verdict.ours)},
+          {"unit", claim.unit},
+          {"how", claim.how},
+          {"tolerance", tolerance_json(claim)},
+          {"status", verdict.status},
+          {"expected", claim.expected},
+          {"reason", verdict.reason},
+          {"result_file", from_times ? Json(times_file) : Json()}};
+}
+
+Json run(const Request& request) {
+  const auto claims = naming("--claims", [&] {
+    return load_claims(request.has("--claims") ? request.text("--claims") : default_claims_path());
+  });
+  AttentionTimes times(request);
+  const auto verdicts = naming("--claim", [&] {
+    return judge(claims, request.list("--claim"), [&]() -> const Json& { return times.document(); });
+  });
+
+  Json rows = Json::array(), unexpected = Json::array();
+  std::map<std::string, int> count;
+  for (const auto& verdict : verdicts) {
+    rows.push_back(claim_json(verdict, times.file()));
+    ++count[verdict.status];
+    if (verdict.status != verdict.claim->expected) unexpected.push_back(verdict.claim->id);
+  }
+  return {{"claims", rows}, {"count", count}, {"unexpected", unexpected}, {"holds", unexpected.empty()}};
+}
+
+Colour colour_of(const std::string& status) {
+  if (status == "reproduced") return Colour::green;
+  if (status == "contradicted") return Colour::red;
+  return status == "outside-tolerance" ? Colour::yellow : Colour::dim;
+}
+
+Table table_of(const std::vector<Json>& rows) {
+  constexpr auto right = Table::Align::right;
+  Table table({{"claim"}, {"statement", Table::Align::left, true}, {"paper", right}, {"ours", right},
+               {"unit"}, {"how"}, {"status"}});
+  for (const auto& row : rows) {
+    const auto field = [&](const char* name) { return row.at(name).get<std::string>(); };
+    table.add({field("id"), field("statement"), number_text(row.at("published")),
+               number_text(row.at("ours")), field("unit"), field("how"),
+               {field("status"), colour_of(field("status"))}});
+  }
+  return table;
+}
+
+std::string topic_of(const Json& row) {
+  const auto id = row.at("id").get<std::string>();
+  return id.substr(0, id.find('.'));
+}
+
+std::string findings(const Json& rows) {
+  std::string out;
+  for (const auto& row : rows) {
+    const auto status = row.at("status").get<std::string>();
+    if (status != "contradicted" && status != "outside-tolerance") continue;
+    out += fmt::format("{}: {}: {}\n", row.at("id").get<std::string>(), status,
+                       row.at("reason").get<std::string>());
+  }
+  return out;
+}
+
+std::string text(const Json& document, const Style& style) {
+  const Json& rows = document.at("claims");
+  std::vector<std::pair<std::string, std::vector<Json>>> topics;
+  for (const auto& row : rows) {
+    const auto same = [&](const auto& topic) { return topic.first == topic_of(row); };
+    auto topic = std::find_if(topics.begin(), topics.end(), same);
+    if (topic == topics.end()) topic = topics.insert(topic, {topic_of(row), {}});
+    topic->second.push_back(row);
+  }
+  std::string out;
+  for (const auto& [topic, its_rows] : topics)
+    out += style.paint(topic, Colour::blue) + '\n' + table_of(its_rows).text(style) + '\n';
+  if (const auto list = findings(rows); !list.empty())
+    out += style.paint("Contradicted or outside tolerance", Colour::bold) + '\n' + list;
+
+  std::string summary = fmt::format("\n{} claims:", rows.size());
+  for (const auto& [status, count] : document.at("count").items())
+    summary += fmt::format(" {} {},", count.dump(), style.paint(status, colour_of(status)));
+  summary.back() = '.';
+  out += summary + '\n';
+  for (const auto& id : document.at("unexpected"))
+    out += style.paint(fmt::format("{} is not what is expected on record", id.get<std::string>()), Colour::red) +
+           '\n';
+  return out;
+}
+
+std::string saves_to(const Request& request) { return result_path("reproduce", request.has("--record")); }
+
+}  // namespace
+
+Command reproduce_command() {
+  return {.name = "reproduce",
+          .summary = "Hold every claim of the paper against what is computed here",
+          .example = "  ospsim reproduce --quick\n"
+                     "  ospsim reproduce --claim ssp.load_balance.720p --claim table1.wan.total\n"
+                     "Status 1 if a claim is not what is expected on record.",
+          .options = {{"--quick", "", "take what would have to be measured from the results of record"},
+                      {"--claim", "ID", "only this one; may be repeated", {}, Option::Occurs::repeatedly},
+                      {"--claims", "FILE", "other claims than those of this project (experiments/claims.json)"},
+                      {"--record", "", "keep the results as results of record, in results/"}},
+          .run = run,
+          .text = text,
+          .saves_to = saves_to};
+}
+
+}  // namespace ospsim

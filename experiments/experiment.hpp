@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/cli/request.hpp"
+#include "experiments/cli/text.hpp"
+
+namespace ospsim {
+
+/// One figure or table: a function that makes its data and one that prints them.
+struct Experiment {
+  std::string name, summary;
+  Json (*run)(const Request&);
+  std::string (*text)(const Json& document, const Style&);
+};
+
+Experiment figure1();
+Experiment attention_time();
+
+const std::vector<Experiment>& experiments();
+/// Throws InputError.
+const Experiment& find_experiment(const std::string& name);
+
+}  // namespace ospsim

@@ -1,0 +1,59 @@
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "experiments/cli/app.hpp"
+#include "experiments/cli/command.hpp"
+#include "experiments/store/part_file.hpp"
+#include "kernels_ref/errors.hpp"
+
+namespace {
+
+using namespace ospsim;
+
+enum ExitStatus { fine = 0, does_not_hold = 1, unusable = 2, unavailable = 3 };
+
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw InputError("standard output: cannot be written");
+}
+
+int run(int argc, char** argv) {
+  const auto invocation = parse_command_line(argc, argv, commands());
+  if (!invocation) return fine;
+  const Command& command = *invocation->command;
+  const Request& request = invocation->request;
+  std::string save = invocation->save;
+  if (save.empty() && command.saves_to != nullptr) save = command.saves_to(request);
+  if (!save.empty()) naming("--save", [&] { require_writable(save); });
+  const Json document = command.run(request);
+  if (!save.empty()) naming("--save", [&] { save_result(document, request.provenance(), save); });
+  print(invocation->json ? document.dump(2) + '\n' : command.text(document, style_of_stdout()));
+  return document.value("holds", true) ? fine : does_not_hold;
+}
+
+int complain(const char* message, ExitStatus status) {
+  std::fprintf(stderr, "ospsim: %s\n", message);
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  handle_interrupts();
+  try {
+    return run(argc, argv);
+  } catch (const InputError& error) {
+    return complain(error.what(), unusable);
+  } catch (const UnavailableError& error) {
+    return complain(error.what(), unavailable);
+  } catch (const std::bad_alloc&) {
+    return complain("needs more memory than this machine has", unavailable);
+  } catch (const std::length_error&) {
+    return complain("needs more memory than this machine has", unavailable);
+  } catch (const std::exception& error) {
+    return complain(error.what(), unusable);
+  }
+}
