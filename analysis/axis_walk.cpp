@@ -46,13 +46,16 @@ class Cells {
     return product;
   }
 
-  /// One attention operation: every valid cell that agrees in the phase's digits with a reached one.
-  std::vector<bool> step(const std::vector<bool>& reached, const std::vector<bool>& phase_digits) const {
+  /// One attention operation: every valid cell that agrees in the phase's digits with a reached
+  /// one.
+  std::vector<bool> step(const std::vector<bool>& reached,
+                         const std::vector<bool>& phase_digits) const {
     std::vector<bool> key_reached(key_count(phase_digits));
     for (std::size_t c = 0; c < cells_.size(); ++c)
       if (reached[c]) key_reached[key(cells_[c], phase_digits)] = true;
     std::vector<bool> next(cells_.size());
-    for (std::size_t c = 0; c < cells_.size(); ++c) next[c] = key_reached[key(cells_[c], phase_digits)];
+    for (std::size_t c = 0; c < cells_.size(); ++c)
+      next[c] = key_reached[key(cells_[c], phase_digits)];
     return next;
   }
 
@@ -86,14 +89,15 @@ class Cells {
   std::vector<Cell> cells_;
 };
 
-AxisReach reach_from(const AxisDigits& token, const AxisDigits& group, const std::vector<int>& origin,
-                     int hops) {
+AxisReach reach_from(const AxisDigits& token, const AxisDigits& group,
+                     const std::vector<int>& origin, int hops) {
   const Cells cells(token, origin);
   const std::size_t count = cells.cells().size();
   std::vector<bool> by_token(count), by_group(count);
   for (std::size_t c = 0; c < count; ++c) {
     const Cell& cell = cells.cells()[c];
-    by_token[c] = by_group[c] = std::all_of(cell.begin(), cell.end(), [](auto g) { return g == 0; });
+    by_token[c] = by_group[c] =
+        std::all_of(cell.begin(), cell.end(), [](auto g) { return g == 0; });
   }
   AxisReach reach;
   for (int hop = 0;; ++hop) {
@@ -153,8 +157,8 @@ std::vector<AxisReach> axis_reach(const Phases& phases, int axis, int hops) {
 
 std::int64_t count_agreeing(const AxisDigits& axis, const std::vector<bool>& compare,
                             std::int64_t distance, std::int64_t below) {
-  // ways[carry][less]: how many values of the digits so far carry into the next one, and lie below the
-  // same digits of `below`.
+  // ways[carry][less]: how many values of the digits so far carry into the next one, and lie below
+  // the same digits of `below`.
   std::array<std::array<std::int64_t, 2>, 2> ways{};
   ways[0][0] = 1;
   for (std::size_t d = 0; d < axis.count(); ++d) {

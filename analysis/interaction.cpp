@@ -10,7 +10,9 @@
 namespace ospsim {
 namespace {
 
-Count count(std::int64_t n) { return static_cast<Count>(n); }
+Count count(std::int64_t n) {
+  return static_cast<Count>(n);
+}
 
 /// Calls `visit(tokens, profile of each axis)` for every combination of axis profiles.
 template <class Visit>
@@ -33,8 +35,8 @@ std::vector<std::vector<AxisReach>> axis_profiles(const Phases& phases, int hops
 }
 
 /// Tokens reached at `hop` along one member of the profiles: the product over axes.
-Count reached(const std::vector<const AxisReach*>& axes, std::vector<std::int64_t> AxisReach::*start,
-              std::size_t hop) {
+Count reached(const std::vector<const AxisReach*>& axes,
+              std::vector<std::int64_t> AxisReach::*start, std::size_t hop) {
   Count product = 1;
   for (const auto* axis : axes) product *= count((axis->*start)[hop]);
   return product;
@@ -62,8 +64,8 @@ std::vector<Reach> reach(const Phases& phases, int hops) {
 
 AverageDistance average_distance(const Phases& phases) {
   const Count tokens = count(phases.grid().tokens()), pairs = tokens * tokens;
-  // Two operations of one phase reach no more than one, so the pairs within distance h are those that
-  // h operations of alternating phases reach from either start.
+  // Two operations of one phase reach no more than one, so the pairs within distance h are those
+  // that h operations of alternating phases reach from either start.
   Count sum = 0, within = tokens;
   for (int hops = 4;; hops *= 2) {
     const auto axes = axis_profiles(phases, hops);
@@ -83,7 +85,7 @@ AverageDistance average_distance(const Phases& phases) {
   }
 }
 
-// ---- Neighbours ------------------------------------------------------------------------------------
+// ---- Neighbours --------------------------------------------------------------------------------
 
 namespace {
 
@@ -106,7 +108,9 @@ struct Agreeing {
   Count met() const { return token + group - both; }
 };
 
-std::int64_t magnitude(std::int64_t n) { return n < 0 ? -n : n; }
+std::int64_t magnitude(std::int64_t n) {
+  return n < 0 ? -n : n;
+}
 
 Agreeing along_axis(const Comparisons& digits, std::int64_t distance) {
   const std::int64_t pairs = std::max(digits.axis.extent - distance, std::int64_t{0});
@@ -135,8 +139,9 @@ RowStarts sums_modulo(const RowStarts& a, const RowStarts& b, std::int64_t perio
   return sums;
 }
 
-/// The distance after which comparing these digits with those of a shifted coordinate repeats. The most
-/// significant digit has no upper bound: it changes by carries alone, which its stride decides.
+/// The distance after which comparing these digits with those of a shifted coordinate repeats. The
+/// most significant digit has no upper bound: it changes by carries alone, which its stride
+/// decides.
 std::int64_t period_of(const AxisDigits& axis, const std::vector<bool>& compare) {
   std::int64_t period = 1, stride = 1;
   for (std::size_t d = 0; d < axis.count(); ++d) {
@@ -147,7 +152,8 @@ std::int64_t period_of(const AxisDigits& axis, const std::vector<bool>& compare)
   return period;
 }
 
-/// Pairs (i, i + distance) that agree, i running over [start + from, start + to) for every row start.
+/// Pairs (i, i + distance) that agree, i running over [start + from, start + to) for every row
+/// start.
 Count along_rows(const AxisDigits& axis, const std::vector<bool>& compare, const RowStarts& starts,
                  std::int64_t from, std::int64_t to, std::int64_t distance) {
   Count agreeing = 0;
@@ -179,8 +185,9 @@ OffsetPairs pairs_at(const Phases& phases, std::int64_t dy, std::int64_t dx) {
     return {count(grid.t) * both.met(), pairs};
   }
 
-  // A flattened coordinate: count row by row, rows that start alike together. The frame is part of the
-  // flattened coordinate of a whole video, and a factor where each frame is flattened by itself.
+  // A flattened coordinate: count row by row, rows that start alike together. The frame is part of
+  // the flattened coordinate of a whole video, and a factor where each frame is flattened by
+  // itself.
   const bool whole_video = phases.token.axis_count() == 1;
   const Comparisons digits(phases, whole_video ? 0 : 1);
   const std::int64_t distance = dy * grid.w + dx;
@@ -228,7 +235,7 @@ std::optional<double> anisotropy(const Phases& phases) {
   return most / least;
 }
 
-// ---- Resolution and load ---------------------------------------------------------------------------
+// ---- Resolution and load -----------------------------------------------------------------------
 
 namespace {
 
@@ -242,8 +249,8 @@ std::int64_t class_of(const Layout& layout, int axis, std::int64_t coordinate) {
   return number;
 }
 
-/// Whether a coordinate has the same sub-sequence digits in both layouts. The most significant digit
-/// may have more values in the wider one.
+/// Whether a coordinate has the same sub-sequence digits in both layouts. The most significant
+/// digit may have more values in the wider one.
 bool same_digits(const Layout& a, const Layout& b, int axis) {
   const auto digits_of = [axis](const Layout& layout) {
     std::vector<Digit> digits;
@@ -255,17 +262,16 @@ bool same_digits(const Layout& a, const Layout& b, int axis) {
     return digit.stride * digit.radix == layout.axis(axis).padded;
   };
   const auto of_a = digits_of(a), of_b = digits_of(b);
-  return std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(),
-                    [&](const Digit& x, const Digit& y) {
-                      return x.stride == y.stride &&
-                             (x.radix == y.radix || (is_top(a, x) && is_top(b, y)));
-                    });
+  return std::equal(
+      of_a.begin(), of_a.end(), of_b.begin(), of_b.end(), [&](const Digit& x, const Digit& y) {
+        return x.stride == y.stride && (x.radix == y.radix || (is_top(a, x) && is_top(b, y)));
+      });
 }
 
 }  // namespace
 
-std::optional<Fraction> resolution_consistency(const Pattern& pattern, const Grid& grid, Phase phase,
-                                               std::int64_t new_width) {
+std::optional<Fraction> resolution_consistency(const Pattern& pattern, const Grid& grid,
+                                               Phase phase, std::int64_t new_width) {
   const Grid resized{grid.t, grid.h, new_width};
   const Layout before(pattern, grid, phase), after(pattern, resized, phase);
   const std::int64_t columns = std::min(grid.w, new_width);

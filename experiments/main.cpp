@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -30,12 +31,14 @@ int run(int argc, char** argv) {
   if (!save.empty()) naming("--save", [&] { require_writable(save); });
   const Json document = command.run(request);
   if (!save.empty()) naming("--save", [&] { save_result(document, request.provenance(), save); });
-  print(invocation->json ? document.dump(2) + '\n' : command.text(document, style_of_stdout()));
+  print(invocation->json ? json_text(document, 2) + '\n'
+                         : command.text(document, style_of_stdout()));
   return document.value("holds", true) ? fine : does_not_hold;
 }
 
-int complain(const char* message, ExitStatus status) {
-  std::fprintf(stderr, "ospsim: %s\n", message);
+int complain(std::string message, ExitStatus status) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::fprintf(stderr, "ospsim: %s\n", message.c_str());
   return status;
 }
 

@@ -13,8 +13,9 @@
 #include "experiments/experiment.hpp"
 #include "kernels_ref/attention/attention.hpp"
 
-/// How long attention of one head takes, dense and sparse, on the CPU back end. The repetitions of the
-/// patterns are interleaved, and sampled rows of each result are compared with the naive back end.
+/// How long attention of one head takes, dense and sparse, on the CPU back end. The repetitions of
+/// the patterns are interleaved, and sampled rows of each result are compared with the naive back
+/// end.
 namespace ospsim {
 namespace {
 
@@ -59,7 +60,8 @@ struct Error {
 };
 
 /// Compares rows of `o`, drawn at random, with the naive back end computed for those rows alone.
-Error error_of_sample(const Layout& layout, Data& data, std::vector<float>& o, std::mt19937_64& random) {
+Error error_of_sample(const Layout& layout, Data& data, std::vector<float>& o,
+                      std::mt19937_64& random) {
   std::uniform_int_distribution<std::int64_t> any_row(0, data.tokens - 1);
   std::map<std::int64_t, AttentionGroup> groups;  // by sub-sequence
   std::vector<std::int64_t> rows;
@@ -76,7 +78,8 @@ Error error_of_sample(const Layout& layout, Data& data, std::vector<float>& o, s
   }
   std::vector<double> q(data.q.begin(), data.q.end()), k(data.k.begin(), data.k.end()),
       v(data.v.begin(), data.v.end()), expected(q.size());
-  attention_forward<Backend::naive>(sampled, one_head(q), one_head(k), one_head(v), one_head(expected), {});
+  attention_forward<Backend::naive>(sampled, one_head(q), one_head(k), one_head(v),
+                                    one_head(expected), {});
 
   double largest = 0, difference_2 = 0, norm_2 = 0;
   for (const auto row : rows)
@@ -110,8 +113,8 @@ std::vector<Run> prepare(const Grid& grid) {
   for (const auto& [name, ratio] : cases) {
     const Pattern pattern = parse_pattern(name, parse_ratio(ratio));
     const Layout layout = layout_of(pattern, grid, Phase::token);
-    const Cost cost =
-        attention_forward_cost(attended_pairs(layout), 1, grid.tokens(), grid.tokens(), head_dim, 4);
+    const Cost cost = attention_forward_cost(attended_pairs(layout), 1, grid.tokens(),
+                                             grid.tokens(), head_dim, 4);
     runs.push_back({pattern, layout, groups_in_place(layout), cost.flops});
   }
   return runs;
@@ -123,9 +126,10 @@ void measure(std::vector<Run>& runs, Data& data, const Request& request) {
   std::mt19937_64 random(static_cast<std::uint64_t>(request.seed) + 1);
   const auto time_ms = [&](const Run& run) {
     const auto start = std::chrono::steady_clock::now();
-    attention_forward<Backend::cpu>(run.groups, one_head(data.q), one_head(data.k), one_head(data.v),
-                                    one_head(o), {}, request.threads);
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    attention_forward<Backend::cpu>(run.groups, one_head(data.q), one_head(data.k),
+                                    one_head(data.v), one_head(o), {}, request.threads);
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+        .count();
   };
   double flops = 0;
   for (const auto& run : runs) flops += run.flops;
@@ -135,7 +139,8 @@ void measure(std::vector<Run>& runs, Data& data, const Request& request) {
     if (run.flops < runs.front().flops / 3) time_ms(run);
   for (int repetition = 0; repetition < repetitions; ++repetition)
     for (Run& run : runs) {
-      progress.advance(0, fmt::format("{}, repetition {} of {}", run.pattern.name, repetition + 1, repetitions));
+      progress.advance(
+          0, fmt::format("{}, repetition {} of {}", run.pattern.name, repetition + 1, repetitions));
       run.times_ms.push_back(time_ms(run));
       if (repetition == 0) run.error = error_of_sample(run.layout, data, o, random);
       progress.advance(run.flops, "");
@@ -192,22 +197,33 @@ Json run(const Request& request) {
 
 std::string text(const Json& document, const Style& style) {
   constexpr auto right = Table::Align::right;
-  Table table({{"pattern"}, {"ratio", right}, {"sparsity", right}, {"median, ms", right},
-               {"spread, %", right}, {"GFLOP/s", right}, {"full / this, time", right}, {"work", right},
+  Table table({{"pattern"},
+               {"ratio", right},
+               {"sparsity", right},
+               {"median, ms", right},
+               {"spread, %", right},
+               {"GFLOP/s", right},
+               {"full / this, time", right},
+               {"work", right},
                {"relative error", right}});
   const double tolerated = document.at("tolerated_relative_l2_error").get<double>();
   for (const auto& row : document.at("cases")) {
     const auto number = [&](const char* field) { return row.at(field).get<double>(); };
     const double error = number("relative_l2_error");
-    table.add({row.at("pattern").get<std::string>(), number_text(row.at("ratio")),
-               number_text(row.at("sparsity")), fmt::format("{:.1f}", number("time_ms")),
-               fmt::format("{:.1f}", 100 * (number("time_ms_max") - number("time_ms_min")) / number("time_ms")),
-               fmt::format("{:.1f}", number("gflops_per_s")), fmt::format("{:.3f}", number("time_ratio")),
+    table.add({row.at("pattern").get<std::string>(),
+               number_text(row.at("ratio")),
+               number_text(row.at("sparsity")),
+               fmt::format("{:.1f}", number("time_ms")),
+               fmt::format("{:.1f}", 100 * (number("time_ms_max") - number("time_ms_min")) /
+                                         number("time_ms")),
+               fmt::format("{:.1f}", number("gflops_per_s")),
+               fmt::format("{:.3f}", number("time_ratio")),
                fmt::format("{:.3f}", number("work_ratio")),
                {fmt::format("{:.1e}", error), error <= tolerated ? Colour::green : Colour::red}});
   }
-  return fmt::format("One head of {} channels, {} tokens, {} threads\n\n", document.at("head_dim").dump(),
-                     extents_text(document.at("grid")), document.at("threads").dump()) +
+  return fmt::format("One head of {} channels, {} tokens, {} threads\n\n",
+                     document.at("head_dim").dump(), extents_text(document.at("grid")),
+                     document.at("threads").dump()) +
          table.text(style);
 }
 

@@ -69,9 +69,12 @@ class Fields {
 void read_published(Fields& fields, Claim& claim) {
   const Json* const published = fields.find("published");
   if (published == nullptr) fields.reject("needs 'published': a number, true, false or null");
-  if (published->is_boolean()) claim.published = published->get<bool>();
-  else if (published->is_number()) claim.published = published->get<double>();
-  else if (!published->is_null()) fields.reject("its 'published' is not a number, true, false or null");
+  if (published->is_boolean())
+    claim.published = published->get<bool>();
+  else if (published->is_number())
+    claim.published = published->get<double>();
+  else if (!published->is_null())
+    fields.reject("its 'published' is not a number, true, false or null");
 }
 
 void read_tolerance(Fields& fields, Claim& claim) {
@@ -81,7 +84,8 @@ void read_tolerance(Fields& fields, Claim& claim) {
   const std::string kind = one ? tolerance->begin().key() : "";
   if ((kind != "absolute" && kind != "relative") || !tolerance->begin()->is_number() ||
       !(tolerance->begin()->get<double>() >= 0))
-    fields.reject("its 'tolerance' is not {\"absolute\": X} or {\"relative\": X} with X at least 0");
+    fields.reject(
+        "its 'tolerance' is not {\"absolute\": X} or {\"relative\": X} with X at least 0");
   (kind == "absolute" ? claim.absolute_tolerance : claim.relative_tolerance) =
       tolerance->begin()->get<double>();
 }
@@ -106,7 +110,8 @@ void check(const Fields& fields, const Claim& claim) {
   const bool is_number = claim.published && std::holds_alternative<double>(*claim.published);
   if (!claim.method) {
     if (claim.expected != not_reproducible && claim.expected != not_implemented)
-      fields.reject(fmt::format("has no method, so it cannot be expected to be {}", claim.expected));
+      fields.reject(
+          fmt::format("has no method, so it cannot be expected to be {}", claim.expected));
     if (claim.expected == not_reproducible && claim.reason.empty())
       fields.reject("needs a 'reason' why it is not reproducible here");
     return;
@@ -131,8 +136,8 @@ Claim read_claim(const Json& object, std::size_t position, std::vector<std::stri
   claim.statement = fields.text("statement");
   claim.kind = fields.one_of("kind", {"claim", "finding"});
   claim.unit = fields.text("unit", /*may_be_empty=*/true);
-  claim.how = fields.one_of("how", {"exact", "measured-cpu", "measured-cuda", "measured-mpi", "simulated",
-                                    "modelled", "reported-only"});
+  claim.how = fields.one_of("how", {"exact", "measured-cpu", "measured-cuda", "measured-mpi",
+                                    "simulated", "modelled", "reported-only"});
   read_published(fields, claim);
   read_tolerance(fields, claim);
   claim.neutral = fields.number("neutral");
@@ -150,10 +155,13 @@ Claim read_claim(const Json& object, std::size_t position, std::vector<std::stri
 }
 
 double tolerance_of(const Claim& claim, double published) {
-  return claim.absolute_tolerance.value_or(claim.relative_tolerance.value_or(0) * std::abs(published));
+  return claim.absolute_tolerance.value_or(claim.relative_tolerance.value_or(0) *
+                                           std::abs(published));
 }
 
-int side(double value, double neutral) { return (value > neutral) - (value < neutral); }
+int side(double value, double neutral) {
+  return (value > neutral) - (value < neutral);
+}
 
 class Judge : public Evidence {
  public:
@@ -168,8 +176,12 @@ class Judge : public Evidence {
       throw InputError(fmt::format("claim '{}' is unknown; 'ospsim list claims' names them", id));
     return *found->second;
   }
-  double published(const std::string& id) const override { return std::get<double>(*claim(id).published); }
-  double computed(const std::string& id) const override { return std::get<double>(claim(id).method(*this)); }
+  double published(const std::string& id) const override {
+    return std::get<double>(*claim(id).published);
+  }
+  double computed(const std::string& id) const override {
+    return std::get<double>(claim(id).method(*this));
+  }
   const Json& attention_time() const override { return attention_time_(); }
 
   Verdict verdict(const Claim& claim) const {
@@ -229,19 +241,26 @@ std::vector<Claim> load_claims(const std::string& path) {
   }
 }
 
-std::string default_claims_path() { return path_in_tree("experiments/claims.json"); }
+std::string default_claims_path() {
+  return path_in_tree("experiments/claims.json");
+}
 
 std::string status_of(const Claim& claim, const Value& ours) {
-  if (std::holds_alternative<bool>(ours)) return ours == *claim.published ? reproduced : contradicted;
+  if (std::holds_alternative<bool>(ours))
+    return ours == *claim.published ? reproduced : contradicted;
   const double value = std::get<double>(ours), published = std::get<double>(*claim.published);
   const double tolerance = tolerance_of(claim, published);
   switch (claim.comparison) {
-    case Comparison::at_least: return value >= published - tolerance ? reproduced : contradicted;
-    case Comparison::at_most: return value <= published + tolerance ? reproduced : contradicted;
-    case Comparison::equal: break;
+    case Comparison::at_least:
+      return value >= published - tolerance ? reproduced : contradicted;
+    case Comparison::at_most:
+      return value <= published + tolerance ? reproduced : contradicted;
+    case Comparison::equal:
+      break;
   }
   if (std::abs(value - published) <= tolerance) return reproduced;
-  if (claim.neutral && side(value, *claim.neutral) != side(published, *claim.neutral)) return contradicted;
+  if (claim.neutral && side(value, *claim.neutral) != side(published, *claim.neutral))
+    return contradicted;
   return outside_tolerance;
 }
 

@@ -38,23 +38,24 @@ struct Claim {
   std::optional<double> absolute_tolerance, relative_tolerance;
   std::optional<double> neutral;  ///< the value that speaks neither way, e.g. 1 for a speed-up
   Comparison comparison = Comparison::equal;
-  Method method;                  ///< empty: nothing here computes it
+  Method method;  ///< empty: nothing here computes it
   std::string method_name;
-  std::string expected;           ///< the status on record
+  std::string expected;  ///< the status on record
   std::string reason;
 
   /// The part of the id before the first dot.
   std::string topic() const { return id.substr(0, id.find('.')); }
 };
 
-/// Reads and validates the claims, in the order of the text. Throws InputError that names the claim.
+/// Reads and validates the claims, in the order of the text. Throws InputError that names the
+/// claim.
 std::vector<Claim> parse_claims(std::string_view text);
 std::vector<Claim> load_claims(const std::string& path);
 /// The claims that come with the program.
 std::string default_claims_path();
 
-/// The status a value gives a claim: "reproduced" (within tolerance; for comparisons: satisfied within
-/// it), "outside-tolerance" (same side of neutral, other size) or "contradicted".
+/// The status a value gives a claim: "reproduced" (within tolerance; for comparisons: satisfied
+/// within it), "outside-tolerance" (same side of neutral, other size) or "contradicted".
 std::string status_of(const Claim& claim, const Value& ours);
 
 /// What came of one claim.

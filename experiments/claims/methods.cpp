@@ -27,7 +27,8 @@ std::string Arguments::text(const std::string& name) {
 
 std::int64_t Arguments::whole(const std::string& name) {
   const Json& value = at(name);
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 1 || value.get<std::int64_t>() > 1'000'000)
+  if (!value.is_number_integer() || value.get<std::int64_t>() < 1 ||
+      value.get<std::int64_t>() > 1'000'000)
     throw InputError(fmt::format("its method's '{}' is not a whole number in 1..1000000", name));
   return value.get<std::int64_t>();
 }
@@ -55,9 +56,11 @@ namespace {
 
 using Maker = Method (*)(Arguments&);
 
-// ---- On a pattern ----------------------------------------------------------------------------------
+// ---- On a pattern ------------------------------------------------------------------------------
 
-Pattern pattern_of(Arguments& a) { return parse_pattern(a.text("pattern"), parse_ratio(a.text("ratio"))); }
+Pattern pattern_of(Arguments& a) {
+  return parse_pattern(a.text("pattern"), parse_ratio(a.text("ratio")));
+}
 
 Phases phases_of(Arguments& a) {
   const Grid grid = parse_grid(a.text("grid"));
@@ -70,8 +73,12 @@ Method of_phases(Arguments& a, F value) {
   return [phases = phases_of(a), value](const Evidence&) -> Value { return value(phases); };
 }
 
-double ratio(double numerator, double denominator) { return numerator / denominator; }
-double number(std::int64_t value) { return static_cast<double>(value); }
+double ratio(double numerator, double denominator) {
+  return numerator / denominator;
+}
+double number(std::int64_t value) {
+  return static_cast<double>(value);
+}
 
 Method average_distance_of(Arguments& a) {
   return of_phases(a, [](const Phases& p) { return average_distance(p).over_connected.value(); });
@@ -79,12 +86,14 @@ Method average_distance_of(Arguments& a) {
 
 Method reach_fraction(Arguments& a) {
   const int hops = static_cast<int>(std::min<std::int64_t>(a.whole("hops"), 64));
-  return of_phases(a, [hops](const Phases& p) { return reach(p, hops).back().fraction_min.value(); });
+  return of_phases(a,
+                   [hops](const Phases& p) { return reach(p, hops).back().fraction_min.value(); });
 }
 
 Method subsequence_length_ratio(Arguments& a) {
-  return of_phases(
-      a, [](const Phases& p) { return ratio(number(p.token.padded_tokens()), number(p.token.subsequence_length())); });
+  return of_phases(a, [](const Phases& p) {
+    return ratio(number(p.token.padded_tokens()), number(p.token.subsequence_length()));
+  });
 }
 
 Method padded_tokens(Arguments& a) {
@@ -93,29 +102,36 @@ Method padded_tokens(Arguments& a) {
 
 Method padding_overhead_percent(Arguments& a) {
   return of_phases(a, [](const Phases& p) {
-    return 100 * ratio(number(p.token.padded_tokens() - p.grid().tokens()), number(p.grid().tokens()));
+    return 100 *
+           ratio(number(p.token.padded_tokens() - p.grid().tokens()), number(p.grid().tokens()));
   });
 }
 
 Method valid_tokens_largest(Arguments& a) {
   const Phase phase = parse_phase(a.text("phase"));
-  return of_phases(a, [phase](const Phases& p) { return number(valid_lengths(p.of(phase)).back().valid_tokens); });
+  return of_phases(a, [phase](const Phases& p) {
+    return number(valid_lengths(p.of(phase)).back().valid_tokens);
+  });
 }
 
 Method valid_tokens_smallest(Arguments& a) {
   const Phase phase = parse_phase(a.text("phase"));
-  return of_phases(a, [phase](const Phases& p) { return number(valid_lengths(p.of(phase)).front().valid_tokens); });
+  return of_phases(a, [phase](const Phases& p) {
+    return number(valid_lengths(p.of(phase)).front().valid_tokens);
+  });
 }
 
 Method load_balanced(Arguments& a) {
-  return of_phases(
-      a, [](const Phases& p) { return valid_lengths(p.token).size() == 1 && valid_lengths(p.group).size() == 1; });
+  return of_phases(a, [](const Phases& p) {
+    return valid_lengths(p.token).size() == 1 && valid_lengths(p.group).size() == 1;
+  });
 }
 
 Method load_imbalance_percent(Arguments& a) {
   return of_phases(a, [](const Phases& p) {
     return 100 * (std::max(load_balance(p.token).largest_over_mean_work,
-                           load_balance(p.group).largest_over_mean_work) - 1);
+                           load_balance(p.group).largest_over_mean_work) -
+                  1);
   });
 }
 
@@ -123,6 +139,53 @@ Method attention_work_ratio(Arguments& a) {
   return of_phases(a, [](const Phases& p) {
     const double tokens = number(p.grid().tokens());
     return ratio(tokens * tokens, static_cast<double>(attended_pairs(p.token)));
+  });
+}
+
+Method subsequences(Arguments& a) {
+  return of_phases(a, [](const Phases& p) { return number(p.token.subsequences()); });
+}
+
+Method needs_no_mask(Arguments& a) {
+  return of_phases(a, [](const Phases& p) { return !p.token.is_padded() && !p.group.is_padded(); });
+}
+
+/// Whether going from the token phase to the group phase moves every place to where the way back
+/// would. By enumeration.
+Method switch_is_involution(Arguments& a) {
+  return of_phases(a, [](const Phases& p) {
+    const Rearrangement there(p.token, p.group), back(p.group, p.token);
+    for (std::int64_t from = 0; from < there.size(); ++from)
+      if (there.map(from) != back.map(from)) return false;
+    return true;
+  });
+}
+
+/// Whether some token changes its sub-sequence, in either phase, when the video gets wider.
+Method depends_on_width(Arguments& a) {
+  const Grid grid = parse_grid(a.text("grid"));
+  const Pattern pattern = pattern_of(a);
+  const std::int64_t added = a.whole("added_width");
+  return [=](const Evidence&) -> Value {
+    for (const Phase phase : {Phase::token, Phase::group}) {
+      const auto kept = resolution_consistency(pattern, grid, phase, grid.w + added);
+      if (!kept) throw UnavailableError("sub-sequences cannot be identified across widths");
+      if (kept->numerator != kept->denominator) return true;
+    }
+    return false;
+  };
+}
+
+Method offset_coverage_of(Arguments& a) {
+  const std::string offset = a.text("offset");
+  const std::map<std::string, std::pair<std::int64_t, std::int64_t>> offsets{
+      {"0,1", {0, 1}}, {"1,0", {1, 0}}, {"1,1", {1, 1}}};
+  const auto found = offsets.find(offset);
+  if (found == offsets.end()) throw InputError("its method's 'offset' is not 0,1 or 1,0 or 1,1");
+  return of_phases(a, [at = found->second](const Phases& p) {
+    const auto coverage = offset_coverage(p, at.first, at.second);
+    if (!coverage) throw UnavailableError("a frame of this grid has no such neighbours");
+    return coverage->value();
   });
 }
 
@@ -135,9 +198,9 @@ Method neighbour_coverage_of(Arguments& a) {
   });
 }
 
-/// Whether rearranging the video is the same as rearranging each unit of k^2 x k^2 tokens of every frame
-/// by itself (paper section 3.2): every token keeps its sub-sequence, and the tokens of a unit keep
-/// their order. By enumeration.
+/// Whether rearranging the video is the same as rearranging each unit of k^2 x k^2 tokens of every
+/// frame by itself (paper section 3.2): every token keeps its sub-sequence, and the tokens of a
+/// unit keep their order. By enumeration.
 bool locally_equivalent(const Layout& whole, const Layout& unit) {
   const Grid& grid = whole.grid();
   const std::int64_t side = unit.grid().h, units_per_row = (grid.w + side - 1) / side;
@@ -145,7 +208,8 @@ bool locally_equivalent(const Layout& whole, const Layout& unit) {
   for (std::int64_t c = 0; c < whole.subsequences(); ++c) {
     std::vector<std::int64_t> last_slot(static_cast<std::size_t>(units), -1);
     for (const std::int64_t token : whole.tokens_of(c)) {
-      const std::int64_t t = token / grid.frame_tokens(), y = token / grid.w % grid.h, x = token % grid.w;
+      const std::int64_t t = token / grid.frame_tokens(), y = token / grid.w % grid.h,
+                         x = token % grid.w;
       const Place place = unit.place((t * side + y % side) * side + x % side);
       auto& last = last_slot[static_cast<std::size_t>(y / side * units_per_row + x / side)];
       if (place.subsequence != c || place.slot <= last) return false;
@@ -159,15 +223,17 @@ Method local_equivalence(Arguments& a) {
   const Grid grid = parse_grid(a.text("grid"));
   const Pattern pattern = pattern_of(a);
   constexpr std::int64_t most_enumerated = 100'000'000;
-  if (grid.tokens() > most_enumerated) throw InputError("its method's 'grid' is too large to enumerate");
+  if (grid.tokens() > most_enumerated)
+    throw InputError("its method's 'grid' is too large to enumerate");
   const std::int64_t side = pattern.ratio.y * pattern.ratio.y;
   const Phases whole(pattern, grid), unit(pattern, Grid{grid.t, side, side});
   return [whole, unit](const Evidence&) -> Value {
-    return locally_equivalent(whole.token, unit.token) && locally_equivalent(whole.group, unit.group);
+    return locally_equivalent(whole.token, unit.token) &&
+           locally_equivalent(whole.group, unit.group);
   };
 }
 
-// ---- On a model ------------------------------------------------------------------------------------
+// ---- On a model --------------------------------------------------------------------------------
 
 PaddingWork counting_of(Arguments& a) {
   const std::string text = a.text("counting");
@@ -180,18 +246,74 @@ Method forward_flops_of(Arguments& a) {
   const Model model = find_model(a.text("model"));
   const Grid grid = parse_grid(a.text("grid"));
   const PaddingWork counting = counting_of(a);
-  return [=](const Evidence&) -> Value { return forward_flops(model, grid, counting).total(); };
+  return [=](const Evidence&) -> Value { return forward_flops(model, grid, counting).all; };
 }
 
 /// Dense over sparse model of the paper.
-std::pair<Model, Model> dense_and_sparse() { return {find_model("wan2.1-14b"), find_model("osp-next-14b")}; }
+std::pair<Model, Model> dense_and_sparse() {
+  return {find_model("wan2.1-14b"), find_model("osp-next-14b")};
+}
 
 Method forward_flops_ratio(Arguments& a) {
   const Grid grid = parse_grid(a.text("grid"));
   const PaddingWork counting = counting_of(a);
   return [=](const Evidence&) -> Value {
     const auto [dense, sparse] = dense_and_sparse();
-    return ratio(forward_flops(dense, grid, counting).total(), forward_flops(sparse, grid, counting).total());
+    return ratio(forward_flops(dense, grid, counting).all,
+                 forward_flops(sparse, grid, counting).all);
+  };
+}
+
+BlockKind block_of(Arguments& a) {
+  const std::string text = a.text("block");
+  if (text == "full") return BlockKind::full;
+  if (text == "token") return BlockKind::token;
+  if (text == "group") return BlockKind::group;
+  throw InputError(fmt::format("its method's 'block' is '{}', not full, token or group", text));
+}
+
+Method block_flops(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  const BlockKind kind = block_of(a);
+  const PaddingWork counting = counting_of(a);
+  return [=](const Evidence&) -> Value {
+    return block_forward_cost(model, grid, kind, counting).matrix().flops;
+  };
+}
+
+Method block_self_attention_flops(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  const BlockKind kind = block_of(a);
+  return [=](const Evidence&) -> Value {
+    return block_forward_cost(model, grid, kind, PaddingWork::valid).self_attention.flops;
+  };
+}
+
+/// The rate that printed seconds imply for a video of 50 steps of two forwards.
+Method implied_rate_tflops(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  const PaddingWork counting = counting_of(a);
+  const std::string seconds = a.claim_id("seconds");
+  constexpr double forwards = 100;
+  return [=](const Evidence& evidence) -> Value {
+    return 1e-12 * forwards *
+           ratio(forward_flops(model, grid, counting).all, evidence.published(seconds));
+  };
+}
+
+/// By how much a printed speed-up stays below the ratio of operations.
+Method speedup_shortfall_percent(Arguments& a) {
+  const Grid grid = parse_grid(a.text("grid"));
+  const std::string dense_s = a.claim_id("numerator"), sparse_s = a.claim_id("denominator");
+  return [=](const Evidence& evidence) -> Value {
+    const auto [dense, sparse] = dense_and_sparse();
+    const double operations = ratio(forward_flops(dense, grid, PaddingWork::valid).all,
+                                    forward_flops(sparse, grid, PaddingWork::valid).all);
+    return 100 *
+           (1 - ratio(evidence.published(dense_s), evidence.published(sparse_s)) / operations);
   };
 }
 
@@ -209,11 +331,11 @@ Method self_attention_share_percent(Arguments& a) {
   const Grid grid = parse_grid(a.text("grid"));
   return [=](const Evidence&) -> Value {
     const ForwardFlops flops = forward_flops(model, grid, PaddingWork::valid);
-    return 100 * ratio(flops.self_attention, flops.total());
+    return 100 * ratio(flops.self_attention, flops.all);
   };
 }
 
-// ---- On measured times -----------------------------------------------------------------------------
+// ---- On measured times -------------------------------------------------------------------------
 
 Method attention_time_ratio(Arguments& a) {
   const Grid grid = parse_grid(a.text("grid"));
@@ -225,11 +347,12 @@ Method attention_time_ratio(Arguments& a) {
       for (const auto& row : document.at("cases"))
         if (row.at("pattern") == pattern.name && row.at("ratio") == ratio_json(pattern.ratio))
           return row.at("time_ratio").get<double>();
-    throw UnavailableError(fmt::format("attention-time has no {} on {}", pattern.name, to_string(grid)));
+    throw UnavailableError(
+        fmt::format("attention-time has no {} on {}", pattern.name, to_string(grid)));
   };
 }
 
-// ---- On the paper's own tables ---------------------------------------------------------------------
+// ---- On the paper's own tables -----------------------------------------------------------------
 
 Method table_ratio(Arguments& a) {
   const std::string numerator = a.claim_id("numerator"), denominator = a.claim_id("denominator");
@@ -263,8 +386,8 @@ Method smallest_table_ratio(Arguments& a) {
   };
 }
 
-/// A column of VBench with the range that maps to 0..1, and its weight in its group (Vchitect/VBench,
-/// scripts/constant.py and cal_final_score.py).
+/// A column of VBench with the range that maps to 0..1, and its weight in its group
+/// (Vchitect/VBench, scripts/constant.py and cal_final_score.py).
 struct VbenchColumn {
   const char* name;
   double least, most, weight = 1;
@@ -273,7 +396,7 @@ const std::vector<VbenchColumn> quality_columns{
     {"sc", .1462, 1}, {"bc", .2615, 1}, {"tf", .6293, 1}, {"ms", .706, .9975},
     {"dd", 0, 1, .5}, {"aq", 0, 1},     {"iq", 0, 1}};
 const std::vector<VbenchColumn> semantic_columns{
-    {"objc", 0, 1},      {"mo", 0, 1},       {"ha", 0, 1},   {"color", 0, 1},  {"sr", 0, 1},
+    {"objc", 0, 1},      {"mo", 0, 1},         {"ha", 0, 1},    {"color", 0, 1},   {"sr", 0, 1},
     {"scene", 0, .8222}, {"as", .0009, .2855}, {"ts", 0, .364}, {"overc", 0, .364}};
 
 std::string vbench_cell(const std::string& model, const char* column) {
@@ -319,6 +442,15 @@ const std::map<std::string, Maker>& makers() {
       {"load_imbalance_percent", load_imbalance_percent},
       {"attention_work_ratio", attention_work_ratio},
       {"local_equivalence", local_equivalence},
+      {"subsequences", subsequences},
+      {"needs_no_mask", needs_no_mask},
+      {"switch_is_involution", switch_is_involution},
+      {"depends_on_width", depends_on_width},
+      {"offset_coverage", offset_coverage_of},
+      {"block_flops", block_flops},
+      {"block_self_attention_flops", block_self_attention_flops},
+      {"implied_rate_tflops", implied_rate_tflops},
+      {"speedup_shortfall_percent", speedup_shortfall_percent},
       {"neighbour_coverage", neighbour_coverage_of},
       {"forward_flops", forward_flops_of},
       {"forward_flops_ratio", forward_flops_ratio},

@@ -8,8 +8,8 @@
 
 namespace ospsim {
 
-/// The arguments of a method as the claims spell them. Reading one that is missing or of another type
-/// throws InputError.
+/// The arguments of a method as the claims spell them. Reading one that is missing or of another
+/// type throws InputError.
 class Arguments {
  public:
   explicit Arguments(const Json& object) : object_(object) {}

@@ -15,13 +15,16 @@ namespace {
 
 using Values = std::map<std::string, std::vector<std::string>>;
 
-std::string first_spelling(const Option& option) { return option.name.substr(0, option.name.find(',')); }
+std::string first_spelling(const Option& option) {
+  return option.name.substr(0, option.name.find(','));
+}
 
 std::string joined(int argc, const char* const* argv) {
   std::string line = "ospsim";
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    const bool plain = !word.empty() && word.find_first_of(" \t\n'\"\\|&;<>()$`*?") == std::string::npos;
+    const bool plain =
+        !word.empty() && word.find_first_of(" \t\n'\"\\|&;<>()$`*?") == std::string::npos;
     line += plain ? " " + word : fmt::format(" '{}'", word);
   }
   return line;
@@ -36,7 +39,8 @@ std::vector<Option> common_options() {
 CLI::Option* add_option(CLI::App& app, const Option& option, Values& values) {
   auto& value = values[first_spelling(option)];
   if (option.value.empty() && option.name.starts_with('-'))
-    return app.add_flag_callback(option.name, [&value] { value = {"true"}; }, option.help);
+    return app.add_flag_callback(
+        option.name, [&value] { value = {"true"}; }, option.help);
   const bool needed = option.occurs == Option::Occurs::once;  // enforced where it is read
   auto* added = app.add_option(option.name, value, option.help)->expected(1);
   added->type_name(needed ? option.value + " (needed)" : option.value);
@@ -50,17 +54,12 @@ CLI::Option* add_option(CLI::App& app, const Option& option, Values& values) {
   return added;
 }
 
-/// A message of the library, as one line.
-std::string one_line(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
 }  // namespace
 
 std::optional<Invocation> parse_command_line(int argc, const char* const* argv,
                                              const std::vector<Command>& commands) {
-  CLI::App app("A research simulator and benchmark suite for sparse video-diffusion transformers.", "ospsim");
+  CLI::App app("A research simulator and benchmark suite for sparse video-diffusion transformers.",
+               "ospsim");
   app.set_version_flag("--version", fmt::format("ospsim {}", build::version));
   app.require_subcommand(0, 1);
   app.footer("\nospsim COMMAND --help shows a command's options and an example.");
@@ -73,7 +72,8 @@ std::optional<Invocation> parse_command_line(int argc, const char* const* argv,
     CLI::App& sub = *app.add_subcommand(command.name, command.summary);
     sub.footer("\nExample:\n" + command.example);
     for (const auto& option : command.options) add_option(sub, option, values[command.name]);
-    sub.add_flag("--json", invocation.json, "print one JSON document and nothing else")->group(every);
+    sub.add_flag("--json", invocation.json, "print one JSON document and nothing else")
+        ->group(every);
     for (const auto& option : common_options()) add_option(sub, option, common)->group(every);
   }
 
@@ -84,13 +84,13 @@ std::optional<Invocation> parse_command_line(int argc, const char* const* argv,
       app.exit(error);
       return std::nullopt;
     }
-    throw InputError(one_line(error.what()) + "; --help lists what is accepted");
+    throw InputError(error.what() + std::string("; --help lists what is accepted"));
   }
   if (app.get_subcommands().empty())
     throw InputError("a command is needed; ospsim --help lists them");
   const std::string name = app.get_subcommands().front()->get_name();
-  invocation.command =
-      &*std::find_if(commands.begin(), commands.end(), [&](const auto& c) { return c.name == name; });
+  invocation.command = &*std::find_if(commands.begin(), commands.end(),
+                                      [&](const auto& c) { return c.name == name; });
   std::erase_if(values[name], [](const auto& entry) { return entry.second.empty(); });
   Request& request = invocation.request = {
       .command = name, .command_line = joined(argc, argv), .values = std::move(common)};

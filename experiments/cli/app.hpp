@@ -15,8 +15,8 @@ struct Invocation {
   std::string save;  ///< where the document goes; empty: nowhere
 };
 
-/// Reads the command line. Nothing if it asked for help or the version, which are then printed. Throws
-/// InputError.
+/// Reads the command line. Nothing if it asked for help or the version, which are then printed.
+/// Throws InputError.
 std::optional<Invocation> parse_command_line(int argc, const char* const* argv,
                                              const std::vector<Command>& commands);
 

@@ -9,8 +9,8 @@
 
 namespace ospsim {
 
-/// One option of a command. A name with dashes is a flag (more spellings after a comma), any other the
-/// command's operand.
+/// One option of a command. A name with dashes is a flag (more spellings after a comma), any other
+/// the command's operand.
 struct Option {
   std::string name;
   std::string value;  ///< what stands for the value in the help; empty: a switch that takes none
@@ -19,9 +19,9 @@ struct Option {
   enum class Occurs { optional, once, repeatedly } occurs = Occurs::optional;
 };
 
-/// A command is a function from a request to a JSON document and one from that document to text. The
-/// frame around it adds --json, --save, --seed, --threads and --help. A document whose field `holds` is
-/// false makes the program end with status 1.
+/// A command is a function from a request to a JSON document and one from that document to text.
+/// The frame around it adds --json, --save, --seed, --threads and --help. A document whose field
+/// `holds` is false makes the program end with status 1.
 struct Command {
   std::string name, summary;
   std::string example;  ///< shown at the end of the help; a line or a few

@@ -25,16 +25,21 @@ std::vector<Option> grid_options() {
 }
 
 std::vector<Option> pattern_options() {
-  return {{"--pattern", "P",
-           "full, skiparse-1d, skiparse-2d, skiparse-3d, window, 2+1d, skip+window, or digits such as "
-           "'y0,x0|y1,x1'",
-           {}, Option::Occurs::once},
-          {"--ratio,--tiles", "K", "subsampling per axis: K or KT,KY,KX; for window the tiles NT,NY,NX"},
-          {"--per-frame", "", "skiparse-1d: flatten and pad each frame by itself"}};
+  return {
+      {"--pattern",
+       "P",
+       "full, skiparse-1d, skiparse-2d, skiparse-3d, window, 2+1d, skip+window, or digits such as "
+       "'y0,x0|y1,x1'",
+       {},
+       Option::Occurs::once},
+      {"--ratio,--tiles", "K",
+       "subsampling per axis: K or KT,KY,KX; for window the tiles NT,NY,NX"},
+      {"--per-frame", "", "skiparse-1d: flatten and pad each frame by itself"}};
 }
 
 Option phase_option() {
-  return {"--phase", "token|group", "which of the two alternating phases", {}, Option::Occurs::once};
+  return {
+      "--phase", "token|group", "which of the two alternating phases", {}, Option::Occurs::once};
 }
 
 std::vector<Option> joined(std::initializer_list<std::vector<Option>> parts) {
@@ -46,21 +51,26 @@ std::vector<Option> joined(std::initializer_list<std::vector<Option>> parts) {
 Grid grid_of(const Request& request) {
   if (request.has("--grid") == request.has("--resolution"))
     throw InputError("--grid: give either it, as TxHxW in tokens, or --resolution");
-  if (request.has("--grid")) return naming("--grid", [&] { return parse_grid(request.text("--grid")); });
+  if (request.has("--grid"))
+    return naming("--grid", [&] { return parse_grid(request.text("--grid")); });
   const auto frames = request.whole("--frames", 1, 1'000'000'000);
-  return naming("--resolution", [&] { return grid_of_video(request.text("--resolution"), frames); });
+  return naming("--resolution",
+                [&] { return grid_of_video(request.text("--resolution"), frames); });
 }
 
 Pattern pattern_of(const Request& request) {
   std::optional<Ratio> ratio;
-  if (request.has("--ratio")) ratio = naming("--ratio", [&] { return parse_ratio(request.text("--ratio")); });
+  if (request.has("--ratio"))
+    ratio = naming("--ratio", [&] { return parse_ratio(request.text("--ratio")); });
   const std::string& text = request.text("--pattern");
   const Pattern pattern = naming("--pattern", [&] {
     return parse_pattern(text, ratio.value_or(Ratio{}), request.has("--per-frame"));
   });
   if (!ratio && takes_ratio(pattern))
-    throw InputError(fmt::format("--ratio: pattern '{}' needs one: a whole number such as 2, or three "
-                                 "(t,y,x) such as 1,2,2", text));
+    throw InputError(
+        fmt::format("--ratio: pattern '{}' needs one: a whole number such as 2, or three "
+                    "(t,y,x) such as 1,2,2",
+                    text));
   return pattern;
 }
 

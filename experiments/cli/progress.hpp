@@ -5,8 +5,8 @@
 
 namespace ospsim {
 
-/// One line on stderr, if that is a terminal: what is going on, how far it is and for how long it will
-/// go on. It is wiped when this is destroyed. Otherwise nothing is printed.
+/// One line on stderr, if that is a terminal: what is going on, how far it is and for how long it
+/// will go on. It is wiped when this is destroyed. Otherwise nothing is printed.
 class Progress {
  public:
   explicit Progress(double total_work);

@@ -16,16 +16,19 @@ const std::vector<std::string>& Request::list(const std::string& option) const {
 }
 
 const std::string& Request::text(const std::string& option) const {
-  if (list(option).empty()) throw InputError(fmt::format("{}: is needed; {} --help says what it takes", option, command));
+  if (list(option).empty())
+    throw InputError(fmt::format("{}: is needed; {} --help says what it takes", option, command));
   return list(option).front();
 }
 
-std::int64_t Request::whole(const std::string& option, std::int64_t least, std::int64_t most) const {
+std::int64_t Request::whole(const std::string& option, std::int64_t least,
+                            std::int64_t most) const {
   const std::string& given = text(option);
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), value);
   if (error != std::errc{} || end != given.data() + given.size() || value < least || value > most)
-    throw InputError(fmt::format("{}: '{}' is not a whole number in {}..{}", option, given, least, most));
+    throw InputError(
+        fmt::format("{}: '{}' is not a whole number in {}..{}", option, given, least, most));
   return value;
 }
 

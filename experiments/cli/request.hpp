@@ -13,8 +13,9 @@
 
 namespace ospsim {
 
-/// What the user asked of a command. Options are read by the name of their first spelling; defaults are
-/// filled in. What cannot be used throws InputError, and the message starts with the option's name.
+/// What the user asked of a command. Options are read by the name of their first spelling; defaults
+/// are filled in. What cannot be used throws InputError, and the message starts with the option's
+/// name.
 class Request {
  public:
   std::string command, command_line;

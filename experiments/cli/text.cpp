@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -22,7 +22,8 @@ std::vector<std::string> fold(const std::string& text, std::size_t width) {
   while (at < text.size()) {
     const std::size_t end = std::min(text.find(' ', at), text.size());
     const std::string word = text.substr(at, end - at);
-    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) lines.emplace_back();
+    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width)
+      lines.emplace_back();
     if (!lines.back().empty()) lines.back() += ' ';
     lines.back() += word;
     at = end + 1;
@@ -44,7 +45,8 @@ Style style_of_stdout() {
   const char* const no_color = std::getenv("NO_COLOR");
   style.colour = no_color == nullptr || *no_color == '\0';
   winsize window{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0) style.width = window.ws_col;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
+    style.width = window.ws_col;
   return style;
 }
 
@@ -70,8 +72,7 @@ std::string Table::text(const Style& style) const {
     std::vector<std::vector<std::string>> folded;
     std::size_t height = 1;
     for (std::size_t c = 0; c < row.size(); ++c) {
-      folded.push_back(columns_[c].folds ? fold(row[c].text, widths[c])
-                                         : std::vector{row[c].text});
+      folded.push_back(columns_[c].folds ? fold(row[c].text, widths[c]) : std::vector{row[c].text});
       height = std::max(height, folded.back().size());
     }
     for (std::size_t line = 0; line < height; ++line) {
@@ -104,7 +105,8 @@ std::string facts(const std::vector<std::pair<std::string, std::string>>& lines)
   std::size_t width = 0;
   for (const auto& [name, value] : lines) width = std::max(width, name.size());
   std::string out;
-  for (const auto& [name, value] : lines) out += fmt::format("{:<{}}{}\n", name, width + gap, value);
+  for (const auto& [name, value] : lines)
+    out += fmt::format("{:<{}}{}\n", name, width + gap, value);
   return out;
 }
 
@@ -115,7 +117,7 @@ std::string number_text(const Json& value, int digits) {
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_number()) return value.dump();
   const double number = value.get<double>();
-  if (std::abs(number) < 1e15 && number == std::floor(number)) return fmt::format("{:.0f}", number);
+  if (std::abs(number) < 1e9 && number == std::floor(number)) return fmt::format("{:.0f}", number);
   return fmt::format("{:.{}g}", number, digits);
 }
 

@@ -20,8 +20,8 @@ struct Style {
 /// Colour only on a terminal and unless NO_COLOR is set.
 Style style_of_stdout();
 
-/// A table: columns as wide as their widest cell, numbers to the right. One column may be set to fold,
-/// so that the table fits the width.
+/// A table: columns as wide as their widest cell, numbers to the right. One column may be set to
+/// fold, so that the table fits the width.
 class Table {
  public:
   enum class Align { left, right };

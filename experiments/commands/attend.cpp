@@ -16,19 +16,22 @@
 namespace ospsim {
 namespace {
 
-/// The whole file through one back end, one head at a time; a head is spread over the threads. Returns
-/// the milliseconds spent in attention.
+/// The whole file through one back end, one head at a time; a head is spread over the threads.
+/// Returns the milliseconds spent in attention.
 template <Backend B>
-double attend(const AttentionInput& input, Hdf5File& output, const Layout& layout, Precision precision,
-              int threads) {
+double attend(const AttentionInput& input, Hdf5File& output, const Layout& layout,
+              Precision precision, int threads) {
   using T = Real<B>;
   const std::int64_t tokens = layout.grid().tokens(), head_dim = input.head_dim();
   const double size = static_cast<double>(tokens) * static_cast<double>(head_dim);
-  require_memory(size * (4 * sizeof(T) + sizeof(float)) + 16.0 * static_cast<double>(tokens), "one head");
+  require_memory(size * (4 * sizeof(T) + sizeof(float)) + 16.0 * static_cast<double>(tokens),
+                 "one head");
   const auto groups = groups_in_place(layout);
   std::vector<T> q(static_cast<std::size_t>(size)), k(q.size()), v(q.size()), o(q.size());
   std::vector<float> stored(q.size());
-  const auto tensor = [&](std::vector<T>& data) { return heads_first(data.data(), 1, tokens, head_dim); };
+  const auto tensor = [&](std::vector<T>& data) {
+    return heads_first(data.data(), 1, tokens, head_dim);
+  };
 
   Progress progress(static_cast<double>(input.heads()));
   std::chrono::duration<double, std::milli> spent{};
@@ -44,8 +47,10 @@ double attend(const AttentionInput& input, Hdf5File& output, const Layout& layou
       stored[i] = static_cast<float>(o[i]);
       if (precision == Precision::bf16) stored[i] = round_to_bf16(stored[i]);
       if (!std::isfinite(stored[i]))
-        throw InputError(fmt::format("--input: head {} holds numbers too large for this precision: "
-                                     "its attention overflows", head));
+        throw InputError(
+            fmt::format("--input: head {} holds numbers too large for this precision: "
+                        "its attention overflows",
+                        head));
     }
     output.write_rows<float>("o", head, 1, stored);
   }
@@ -55,9 +60,12 @@ double attend(const AttentionInput& input, Hdf5File& output, const Layout& layou
 double attend(Backend backend, const AttentionInput& input, Hdf5File& output, const Layout& layout,
               Precision precision, int threads) {
   switch (backend) {
-    case Backend::naive: return attend<Backend::naive>(input, output, layout, precision, threads);
-    case Backend::cuda: return attend<Backend::cuda>(input, output, layout, precision, threads);
-    case Backend::cpu: break;
+    case Backend::naive:
+      return attend<Backend::naive>(input, output, layout, precision, threads);
+    case Backend::cuda:
+      return attend<Backend::cuda>(input, output, layout, precision, threads);
+    case Backend::cpu:
+      break;
   }
   return attend<Backend::cpu>(input, output, layout, precision, threads);
 }
@@ -67,7 +75,8 @@ Json run(const Request& request) {
   const Pattern pattern = pattern_of(request);
   const Phase phase = phase_of(request);
   const Layout layout = layout_of(pattern, grid, phase);
-  const Backend backend = naming("--backend", [&] { return parse_backend(request.text("--backend")); });
+  const Backend backend =
+      naming("--backend", [&] { return parse_backend(request.text("--backend")); });
   const Precision precision =
       naming("--precision", [&] { return parse_precision(request.text("--precision")); });
   const std::string in = request.text("--input"), out = request.text("--output");
@@ -88,8 +97,9 @@ Json run(const Request& request) {
     part->commit();
   });
 
-  const double flops =
-      attention_forward_cost(attended_pairs(layout), heads, grid.tokens(), grid.tokens(), head_dim, 4).flops;
+  const double flops = attention_forward_cost(attended_pairs(layout), heads, grid.tokens(),
+                                              grid.tokens(), head_dim, 4)
+                           .flops;
   Json document = pattern_fields(grid, pattern);
   document["phase"] = to_string(phase);
   document["sparsity"] = layout_of(pattern, grid, Phase::token).subsequences();
@@ -106,40 +116,56 @@ Json run(const Request& request) {
 
 std::string text(const Json& document, const Style&) {
   const auto field = [&](const char* name) { return number_text(document.at(name)); };
-  return facts({{"output", field("output")},
-                {"pattern", fmt::format("{}, {} phase of {}, on {}", field("pattern"), field("phase"),
-                                        field("spelled"), extents_text(document.at("grid")))},
-                {"shape", fmt::format("{} heads, {} tokens, {} channels", field("heads"), field("tokens"),
-                                      field("head_dim"))},
-                {"back end", fmt::format("{}, {}", field("backend"), field("precision"))},
-                {"time", field("time_ms") + " ms"},
-                {"work", fmt::format("{:.4g} GFLOP", document.at("flops").get<double>() * 1e-9)},
-                {"rate", field("gflops_per_s") + " GFLOP/s"}});
+  return facts(
+      {{"output", field("output")},
+       {"pattern", fmt::format("{}, {} phase of {}, on {}", field("pattern"), field("phase"),
+                               field("spelled"), extents_text(document.at("grid")))},
+       {"shape", fmt::format("{} heads, {} tokens, {} channels", field("heads"), field("tokens"),
+                             field("head_dim"))},
+       {"back end", fmt::format("{}, {}", field("backend"), field("precision"))},
+       {"time", field("time_ms") + " ms"},
+       {"work", fmt::format("{:.4g} GFLOP", document.at("flops").get<double>() * 1e-9)},
+       {"rate", field("gflops_per_s") + " GFLOP/s"}});
 }
 
 }  // namespace
 
 Command attend_command() {
-  return {.name = "attend",
-          .summary = "Sparse attention over q, k, v of an HDF5 file",
-          .example =
-              "  python3 -c \"import h5py, numpy; f = h5py.File('in.h5', 'w'); rng = numpy.random.default_rng(0)\n"
-              "  for name in 'qkv': f[name] = rng.standard_normal((2, 21*45*80, 128), dtype='f4')\"\n"
-              "  ospsim attend --input in.h5 --output out.h5 --grid 21x45x80 --pattern skiparse-2d --ratio 2 "
-              "--phase token --backend cpu",
-          .options = joined(
-              {{{"--input", "IN.h5", "q, k and v, each [heads, tokens, head_dim], tokens in (t,y,x) order", {},
-                 Option::Occurs::once},
-                {"--output", "OUT.h5", "receives o, of the same shape, in float32", {}, Option::Occurs::once}},
-               grid_options(), pattern_options(),
-               {phase_option(),
-                {"--backend", "naive|cpu|cuda", "naive computes in double precision, the others in float32", {},
-                 Option::Occurs::once},
-                {"--precision", "f32|bf16",
-                 "bf16 rounds q, k, v and o to bfloat16, to the nearest and ties to even; the arithmetic "
-                 "stays the back end's", "f32"}}}),
-          .run = run,
-          .text = text};
+  return {
+      .name = "attend",
+      .summary = "Sparse attention over q, k, v of an HDF5 file",
+      .example =
+          "  python3 -c \"import h5py, numpy; f = h5py.File('in.h5', 'w'); rng = "
+          "numpy.random.default_rng(0)\n"
+          "  for name in 'qkv': f[name] = rng.standard_normal((2, 21*45*80, 128), dtype='f4')\"\n"
+          "  ospsim attend --input in.h5 --output out.h5 --grid 21x45x80 --pattern skiparse-2d "
+          "--ratio 2 "
+          "--phase token --backend cpu",
+      .options = joined({{{"--input",
+                           "IN.h5",
+                           "q, k and v, each [heads, tokens, head_dim], tokens in (t,y,x) order",
+                           {},
+                           Option::Occurs::once},
+                          {"--output",
+                           "OUT.h5",
+                           "receives o, of the same shape, in float32",
+                           {},
+                           Option::Occurs::once}},
+                         grid_options(),
+                         pattern_options(),
+                         {phase_option(),
+                          {"--backend",
+                           "naive|cpu|cuda",
+                           "naive computes in double precision, the others in float32",
+                           {},
+                           Option::Occurs::once},
+                          {"--precision", "f32|bf16",
+                           "bf16 rounds q, k, v and o to bfloat16, to the nearest and ties to "
+                           "even; the arithmetic "
+                           "stays the back end's",
+                           "f32"}}}),
+      .run = run,
+      .text = text};
 }
 
 }  // namespace ospsim

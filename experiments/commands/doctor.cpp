@@ -26,8 +26,10 @@ Json run(const Request&) {
   Json document;
   document["features"] = {
       {"cuda", feature(cuda.built, cuda.available, cuda.reason)},
-      {"mpi", not_used(mpi.empty() ? "; no MPI was found when this build was configured"
-                                   : fmt::format("; MPI {} was found when this build was configured", mpi))},
+      {"mpi",
+       not_used(mpi.empty()
+                    ? "; no MPI was found when this build was configured"
+                    : fmt::format("; MPI {} was found when this build was configured", mpi))},
       {"hdf5", feature(true, true, "")},
       {"simgrid", not_used()},
       {"torch", not_used()},
@@ -55,15 +57,17 @@ std::string text(const Json& document, const Style& style) {
                   state.at("reason").get<std::string>()});
   const auto commit = document.at("git_commit").get<std::string>();
   return features.text(style) + '\n' +
-         facts({{"ospsim", fmt::format("{}, commit {}{}", document.at("version").get<std::string>(),
-                                       commit.substr(0, 12),
-                                       document.at("git_dirty").get<bool>() ? " with changes" : "")},
-                {"compiler", fmt::format("{} {}", document.at("compiler").get<std::string>(),
-                                         document.at("compiler_flags").get<std::string>())},
-                {"cpu", fmt::format("{}, {} cores", document.at("cpu").get<std::string>(),
-                                    document.at("cpu_cores").dump())},
-                {"memory", fmt::format("{:.1f} GiB", document.at("memory_bytes").get<double>() / (1 << 30))},
-                {"gpu", number_text(document.at("gpu"))}});
+         facts(
+             {{"ospsim", fmt::format("{}, commit {}{}", document.at("version").get<std::string>(),
+                                     commit.substr(0, 12),
+                                     document.at("git_dirty").get<bool>() ? " with changes" : "")},
+              {"compiler", fmt::format("{} {}", document.at("compiler").get<std::string>(),
+                                       document.at("compiler_flags").get<std::string>())},
+              {"cpu", fmt::format("{}, {} cores", document.at("cpu").get<std::string>(),
+                                  document.at("cpu_cores").dump())},
+              {"memory",
+               fmt::format("{:.1f} GiB", document.at("memory_bytes").get<double>() / (1 << 30))},
+              {"gpu", number_text(document.at("gpu"))}});
 }
 
 }  // namespace

@@ -58,8 +58,9 @@ std::string text(const Json& document, const Style& style) {
                      ? fmt::format("{} tokens, {} in all", extents_text(document.at("padded_grid")),
                                    document.at("padded_tokens").dump())
                      : fmt::format("{} tokens", document.at("padded_tokens").dump())},
-      {"sub-sequences", fmt::format("{} of {} tokens, padding included", document.at("subsequences").dump(),
-                                    document.at("subsequence_length").dump())},
+      {"sub-sequences",
+       fmt::format("{} of {} tokens, padding included", document.at("subsequences").dump(),
+                   document.at("subsequence_length").dump())},
   });
   Table lengths({{"sub-sequences", Table::Align::right}, {"valid tokens", Table::Align::right}});
   for (const auto& row : document.at("valid_lengths"))
@@ -67,24 +68,29 @@ std::string text(const Json& document, const Style& style) {
   out += '\n' + lengths.text(style);
   if (!document.contains("slot")) return out;
 
-  Table places({{"token", Table::Align::right}, {"sub-sequence", Table::Align::right},
+  Table places({{"token", Table::Align::right},
+                {"sub-sequence", Table::Align::right},
                 {"slot", Table::Align::right}});
   for (std::size_t token = 0; token < document.at("slot").size(); ++token)
-    places.add({fmt::to_string(token), document.at("subsequence").at(token).dump(), document.at("slot").at(token).dump()});
+    places.add({fmt::to_string(token), document.at("subsequence").at(token).dump(),
+                document.at("slot").at(token).dump()});
   return out + '\n' + places.text(style);
 }
 
 }  // namespace
 
 Command layout_command() {
-  return {.name = "layout",
-          .summary = "How a pattern divides a video into sub-sequences",
-          .example = "  ospsim layout --grid 21x45x80 --pattern skiparse-2d --phase token --ratio 2",
-          .options = joined({grid_options(), pattern_options(),
-                             {phase_option(),
-                              {"--indices", "", "also list the sub-sequence and slot of every token"}}}),
-          .run = run,
-          .text = text};
+  return {
+      .name = "layout",
+      .summary = "How a pattern divides a video into sub-sequences",
+      .example = "  ospsim layout --grid 21x45x80 --pattern skiparse-2d --phase token --ratio 2",
+      .options =
+          joined({grid_options(),
+                  pattern_options(),
+                  {phase_option(),
+                   {"--indices", "", "also list the sub-sequence and slot of every token"}}}),
+      .run = run,
+      .text = text};
 }
 
 }  // namespace ospsim

@@ -32,9 +32,10 @@ Json patterns_json() {
   Json rows = Json::array();
   for (const auto name : pattern_names()) {
     const bool takes_tiles = name == "window";
-    rows.push_back({{"name", name},
-                    {"digits", takes_tiles ? "t/NT,y/NY,x/NX" : parse_pattern(name, {2, 2, 2}).spelled()},
-                    {"sparsity", sparsity_of(name)}});
+    rows.push_back(
+        {{"name", name},
+         {"digits", takes_tiles ? "t/NT,y/NY,x/NX" : parse_pattern(name, {2, 2, 2}).spelled()},
+         {"sparsity", sparsity_of(name)}});
   }
   return rows;
 }
@@ -64,7 +65,8 @@ Json experiments_json() {
 Json claims_json() {
   Json rows = Json::array();
   for (const auto& claim : load_claims(default_claims_path()))
-    rows.push_back({{"id", claim.id}, {"expected", claim.expected}, {"statement", claim.statement}});
+    rows.push_back(
+        {{"id", claim.id}, {"expected", claim.expected}, {"statement", claim.statement}});
   return rows;
 }
 
@@ -75,7 +77,8 @@ Json topics_json() {
     count = count.is_null() ? 1 : count.get<int>() + 1;
   }
   Json rows = Json::array();
-  for (const auto& [topic, count] : counts.items()) rows.push_back({{"topic", topic}, {"claims", count}});
+  for (const auto& [topic, count] : counts.items())
+    rows.push_back({{"topic", topic}, {"claims", count}});
   return rows;
 }
 
@@ -83,8 +86,10 @@ struct Listing {
   const char* name;
   Json (*rows)();
 };
-constexpr Listing listings[] = {{"commands", commands_json},       {"patterns", patterns_json},
-                                {"models", models_json},           {"experiments", experiments_json},
+constexpr Listing listings[] = {{"commands", commands_json},
+                                {"patterns", patterns_json},
+                                {"models", models_json},
+                                {"experiments", experiments_json},
                                 {"claims", claims_json}};
 
 Json run(const Request& request) {
@@ -98,8 +103,9 @@ Json run(const Request& request) {
   for (const auto& [name, rows] : listings)
     if (request.text("WHAT") == name) document[name] = rows();
   if (document.empty())
-    throw InputError(fmt::format("WHAT: '{}' is not commands, patterns, models, experiments or claims",
-                                 request.text("WHAT")));
+    throw InputError(
+        fmt::format("WHAT: '{}' is not commands, patterns, models, experiments or claims",
+                    request.text("WHAT")));
   return document;
 }
 
@@ -132,8 +138,9 @@ std::string text(const Json& document, const Style& style) {
 Command list_command() {
   return {.name = "list",
           .summary = "Commands, patterns, models, experiments and claims",
-          .example = "  ospsim list\n"
-                     "  ospsim list claims",
+          .example =
+              "  ospsim list\n"
+              "  ospsim list claims",
           .options = {{"WHAT", "", "commands, patterns, models, experiments or claims"}},
           .run = run,
           .text = text};

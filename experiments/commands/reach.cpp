@@ -55,8 +55,10 @@ Json consistency_json(const Pattern& pattern, const Grid& grid) {
   for (const std::int64_t added : {1, 2, 4, 8, 16})
     rows.push_back(
         {{"added_width", added},
-         {"token", value_or_null(resolution_consistency(pattern, grid, Phase::token, grid.w + added))},
-         {"group", value_or_null(resolution_consistency(pattern, grid, Phase::group, grid.w + added))}});
+         {"token",
+          value_or_null(resolution_consistency(pattern, grid, Phase::token, grid.w + added))},
+         {"group",
+          value_or_null(resolution_consistency(pattern, grid, Phase::group, grid.w + added))}});
   return rows;
 }
 
@@ -110,31 +112,40 @@ std::string text(const Json& document, const Style& style) {
                            document.at("tokens").dump())},
       {"pattern", fmt::format("{}: {}", document.at("pattern").get<std::string>(),
                               document.at("spelled").get<std::string>())},
-      {"sparsity", fmt::format("{} (token phase), {} (group phase)", document.at("phase_sparsity").at(0).dump(),
-                               document.at("phase_sparsity").at(1).dump())},
+      {"sparsity",
+       fmt::format("{} (token phase), {} (group phase)", document.at("phase_sparsity").at(0).dump(),
+                   document.at("phase_sparsity").at(1).dump())},
       {"average distance", distance},
-      {"anisotropy", number_text(document.at("anisotropy")) + "  (1: the four neighbours are met equally often)"},
+      {"anisotropy",
+       number_text(document.at("anisotropy")) + "  (1: the four neighbours are met equally often)"},
   });
 
-  Table reached({{"operations", right}, {"reached by the worst token, %", right}, {"on average, %", right}});
+  Table reached(
+      {{"operations", right}, {"reached by the worst token, %", right}, {"on average, %", right}});
   for (const auto& row : document.at("reach"))
     reached.add({row.at("hops").dump(), number_text(100 * row.at("fraction_min").get<double>()),
                  number_text(100 * row.at("fraction_mean").get<double>())});
   Table coverage({{"neighbours within", right}, {"met in one operation, %", right}});
   for (const auto& row : document.at("neighbour_coverage"))
-    coverage.add({row.at("radius").dump(), row.at("fraction").is_null()
-                                            ? "-"
-                                            : number_text(100 * row.at("fraction").get<double>())});
-  Table balance({{"phase"}, {"shortest, valid tokens", right}, {"longest, valid tokens", right},
+    coverage.add(
+        {row.at("radius").dump(),
+         row.at("fraction").is_null() ? "-" : number_text(100 * row.at("fraction").get<double>())});
+  Table balance({{"phase"},
+                 {"shortest, valid tokens", right},
+                 {"longest, valid tokens", right},
                  {"longest / mean work", right}});
   for (const auto& row : document.at("load_balance"))
     balance.add({row.at("phase").get<std::string>(), row.at("smallest_valid_tokens").dump(),
-                 row.at("largest_valid_tokens").dump(), number_text(row.at("largest_over_mean_work"))});
-  Table consistency({{"columns added", right}, {"tokens that keep their sub-sequence: token phase", right},
+                 row.at("largest_valid_tokens").dump(),
+                 number_text(row.at("largest_over_mean_work"))});
+  Table consistency({{"columns added", right},
+                     {"tokens that keep their sub-sequence: token phase", right},
                      {"group phase", right}});
   for (const auto& row : document.at("resolution_consistency"))
-    consistency.add({row.at("added_width").dump(), number_text(row.at("token")), number_text(row.at("group"))});
-  for (const Table* table : {&reached, &coverage, &balance, &consistency}) out += '\n' + table->text(style);
+    consistency.add(
+        {row.at("added_width").dump(), number_text(row.at("token")), number_text(row.at("group"))});
+  for (const Table* table : {&reached, &coverage, &balance, &consistency})
+    out += '\n' + table->text(style);
   return out;
 }
 
@@ -143,9 +154,11 @@ std::string text(const Json& document, const Style& style) {
 Command reach_command() {
   return {.name = "reach",
           .summary = "Which tokens a pattern brings together, and in how many operations",
-          .example = "  ospsim reach --grid 21x48x80 --pattern skiparse-2d --ratio 2\n"
-                     "  ospsim reach --resolution 480p --pattern skiparse-1d --ratio 4 --hops 4 --json",
-          .options = joined({grid_options(), pattern_options(),
+          .example =
+              "  ospsim reach --grid 21x48x80 --pattern skiparse-2d --ratio 2\n"
+              "  ospsim reach --resolution 480p --pattern skiparse-1d --ratio 4 --hops 4 --json",
+          .options = joined({grid_options(),
+                             pattern_options(),
                              {{"--hops", "N", "operations to follow, alternating phases", "3"}}}),
           .run = run,
           .text = text};

@@ -81,7 +81,8 @@ Json run(const Request& request) {
   });
   AttentionTimes times(request);
   const auto verdicts = naming("--claim", [&] {
-    return judge(claims, request.list("--claim"), [&]() -> const Json& { return times.document(); });
+    return judge(claims, request.list("--claim"),
+                 [&]() -> const Json& { return times.document(); });
   });
 
   Json rows = Json::array(), unexpected = Json::array();
@@ -91,7 +92,11 @@ Json run(const Request& request) {
     ++count[verdict.status];
     if (verdict.status != verdict.claim->expected) unexpected.push_back(verdict.claim->id);
   }
-  return {{"claims", rows}, {"count", count}, {"unexpected", unexpected}, {"holds", unexpected.empty()}};
+  return {{"claims", rows},
+          {"count", count},
+          {"unexpected", unexpected},
+          {"listed", request.has("--all") || request.has("--claim") ? "all" : "computed"},
+          {"holds", unexpected.empty()}};
 }
 
 Colour colour_of(const std::string& status) {
@@ -102,12 +107,21 @@ Colour colour_of(const std::string& status) {
 
 Table table_of(const std::vector<Json>& rows) {
   constexpr auto right = Table::Align::right;
-  Table table({{"claim"}, {"statement", Table::Align::left, true}, {"paper", right}, {"ours", right},
-               {"unit"}, {"how"}, {"status"}});
+  Table table({{"claim"},
+               {"statement", Table::Align::left, true},
+               {"paper", right},
+               {"ours", right},
+               {"unit"},
+               {"how"},
+               {"status"}});
   for (const auto& row : rows) {
     const auto field = [&](const char* name) { return row.at(name).get<std::string>(); };
-    table.add({field("id"), field("statement"), number_text(row.at("published")),
-               number_text(row.at("ours")), field("unit"), field("how"),
+    table.add({field("id"),
+               field("statement"),
+               number_text(row.at("published")),
+               number_text(row.at("ours")),
+               field("unit"),
+               field("how"),
                {field("status"), colour_of(field("status"))}});
   }
   return table;
@@ -118,12 +132,39 @@ std::string topic_of(const Json& row) {
   return id.substr(0, id.find('.'));
 }
 
+std::string counts(const std::map<std::string, int>& of_status, const Style& style) {
+  std::string out;
+  for (const auto& [status, count] : of_status)
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", count,
+                       style.paint(status, colour_of(status)));
+  return out;
+}
+
+/// The rows of one topic. Those without a number of ours are counted unless `all` are wanted.
+std::string topic_text(const std::string& topic, const std::vector<Json>& rows, bool all,
+                       const Style& style) {
+  std::vector<Json> listed;
+  std::map<std::string, int> counted;
+  for (const auto& row : rows) {
+    if (all || !row.at("ours").is_null())
+      listed.push_back(row);
+    else
+      ++counted[row.at("status").get<std::string>()];
+  }
+  std::string out = style.paint(topic, Colour::blue) + '\n';
+  if (!listed.empty()) out += table_of(listed).text(style);
+  if (!counted.empty())
+    out += fmt::format("{}: {}\n", listed.empty() ? "not computed" : "besides",
+                       counts(counted, style));
+  return out + '\n';
+}
+
 std::string findings(const Json& rows) {
   std::string out;
   for (const auto& row : rows) {
     const auto status = row.at("status").get<std::string>();
     if (status != "contradicted" && status != "outside-tolerance") continue;
-    out += fmt::format("{}: {}: {}\n", row.at("id").get<std::string>(), status,
+    out += fmt::format("  {} ({}): {}\n", row.at("id").get<std::string>(), status,
                        row.at("reason").get<std::string>());
   }
   return out;
@@ -138,37 +179,42 @@ std::string text(const Json& document, const Style& style) {
     if (topic == topics.end()) topic = topics.insert(topic, {topic_of(row), {}});
     topic->second.push_back(row);
   }
+  const bool all = document.at("listed") == "all";
   std::string out;
-  for (const auto& [topic, its_rows] : topics)
-    out += style.paint(topic, Colour::blue) + '\n' + table_of(its_rows).text(style) + '\n';
+  for (const auto& [topic, its_rows] : topics) out += topic_text(topic, its_rows, all, style);
   if (const auto list = findings(rows); !list.empty())
-    out += style.paint("Contradicted or outside tolerance", Colour::bold) + '\n' + list;
+    out += style.paint("Contradicted or outside tolerance", Colour::bold) + '\n' + list + '\n';
 
-  std::string summary = fmt::format("\n{} claims:", rows.size());
-  for (const auto& [status, count] : document.at("count").items())
-    summary += fmt::format(" {} {},", count.dump(), style.paint(status, colour_of(status)));
-  summary.back() = '.';
-  out += summary + '\n';
+  const auto of_status = document.at("count").get<std::map<std::string, int>>();
+  out += fmt::format("{} claims: {}.{}\n", rows.size(), counts(of_status, style),
+                     all ? "" : " --all lists every one.");
   for (const auto& id : document.at("unexpected"))
-    out += style.paint(fmt::format("{} is not what is expected on record", id.get<std::string>()), Colour::red) +
+    out += style.paint(fmt::format("{} is not what is expected on record", id.get<std::string>()),
+                       Colour::red) +
            '\n';
   return out;
 }
 
-std::string saves_to(const Request& request) { return result_path("reproduce", request.has("--record")); }
+std::string saves_to(const Request& request) {
+  return result_path("reproduce", request.has("--record"));
+}
 
 }  // namespace
 
 Command reproduce_command() {
   return {.name = "reproduce",
           .summary = "Hold every claim of the paper against what is computed here",
-          .example = "  ospsim reproduce --quick\n"
-                     "  ospsim reproduce --claim ssp.load_balance.720p --claim table1.wan.total\n"
-                     "Status 1 if a claim is not what is expected on record.",
-          .options = {{"--quick", "", "take what would have to be measured from the results of record"},
-                      {"--claim", "ID", "only this one; may be repeated", {}, Option::Occurs::repeatedly},
-                      {"--claims", "FILE", "other claims than those of this project (experiments/claims.json)"},
-                      {"--record", "", "keep the results as results of record, in results/"}},
+          .example =
+              "  ospsim reproduce --quick\n"
+              "  ospsim reproduce --claim ssp.load_balance.720p --claim table1.wan.total\n"
+              "Status 1 if a claim is not what is expected on record.",
+          .options =
+              {{"--quick", "", "take what would have to be measured from the results of record"},
+               {"--claim", "ID", "only this one; may be repeated", {}, Option::Occurs::repeatedly},
+               {"--all", "", "list also the claims that have no number of ours yet"},
+               {"--claims", "FILE",
+                "other claims than those of this project (experiments/claims.json)"},
+               {"--record", "", "keep the results as results of record, in results/"}},
           .run = run,
           .text = text,
           .saves_to = saves_to};

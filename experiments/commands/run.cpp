@@ -14,7 +14,9 @@ const Experiment& experiment_of(const Request& request) {
   return naming("NAME", [&]() -> const Experiment& { return find_experiment(name); });
 }
 
-Json run(const Request& request) { return experiment_of(request).run(request); }
+Json run(const Request& request) {
+  return experiment_of(request).run(request);
+}
 
 std::string text(const Json& document, const Style& style) {
   return find_experiment(document.at("experiment").get<std::string>()).text(document, style);
@@ -29,12 +31,14 @@ std::string saves_to(const Request& request) {
 Command run_command() {
   return {.name = "run",
           .summary = "An experiment: the data of one figure or table",
-          .example = "  ospsim run figure1\n"
-                     "  ospsim run attention-time --record",
+          .example =
+              "  ospsim run figure1\n"
+              "  ospsim run attention-time --record",
           .options = {{"NAME", "", "ospsim list experiments names them", {}, Option::Occurs::once},
                       {"--grid", "TxHxW", "attention-time: another grid than 21x48x80"},
-                      {"--record", "", "keep it as the result of record, results/NAME.h5, instead of in "
-                                       "results/scratch/"}},
+                      {"--record", "",
+                       "keep it as the result of record, results/NAME.h5, instead of in "
+                       "results/scratch/"}},
           .run = run,
           .text = text,
           .saves_to = saves_to};

@@ -7,7 +7,9 @@
 namespace ospsim {
 namespace {
 
-Json run(const Request& request) { return load_result(request.text("FILE")); }
+Json run(const Request& request) {
+  return load_result(request.text("FILE"));
+}
 
 std::string text(const Json& stored, const Style& style) {
   const Json& provenance = stored.at("provenance");
@@ -23,12 +25,13 @@ std::string text(const Json& stored, const Style& style) {
 }  // namespace
 
 Command show_command() {
-  return {.name = "show",
-          .summary = "A stored result and where it came from",
-          .example = "  ospsim show results/attention-time.h5",
-          .options = {{"FILE", "", "a file written by --save or --record", {}, Option::Occurs::once}},
-          .run = run,
-          .text = text};
+  return {
+      .name = "show",
+      .summary = "A stored result and where it came from",
+      .example = "  ospsim show results/attention-time.h5",
+      .options = {{"FILE", "", "a file written by --save or --record", {}, Option::Occurs::once}},
+      .run = run,
+      .text = text};
 }
 
 }  // namespace ospsim

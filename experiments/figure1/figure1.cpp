@@ -6,8 +6,8 @@
 #include "experiments/pattern_json.hpp"
 #include "kernels_ref/layout/layout.hpp"
 
-/// The paper's figure 1 with numbers: which sub-sequence each token of a frame belongs to, and whom one
-/// query attends to, for Skiparse-1D beside Skiparse-2D of the same sparsity.
+/// The paper's figure 1 with numbers: which sub-sequence each token of a frame belongs to, and whom
+/// one query attends to, for Skiparse-1D beside Skiparse-2D of the same sparsity.
 namespace ospsim {
 namespace {
 
@@ -25,9 +25,11 @@ Json frame_map(const Grid& grid, std::int64_t frame, const F& f) {
 
 Json phase_maps(const Layout& layout, std::int64_t query) {
   const std::int64_t own = layout.place(query).subsequence;
-  return {{"subsequence", frame_map(layout.grid(), 0, [&](auto i) { return layout.place(i).subsequence; })},
-          {"attended", frame_map(layout.grid(), 0,
-                                 [&](auto i) { return layout.place(i).subsequence == own ? 1 : 0; })}};
+  return {{"subsequence",
+           frame_map(layout.grid(), 0, [&](auto i) { return layout.place(i).subsequence; })},
+          {"attended", frame_map(layout.grid(), 0, [&](auto i) {
+             return layout.place(i).subsequence == own ? 1 : 0;
+           })}};
 }
 
 Json pattern_maps(const Grid& grid, std::int64_t query, const char* name, const char* ratio) {
@@ -59,8 +61,9 @@ std::string text(const Json& document, const Style& style) {
   for (const char* pattern : {"skiparse-1d", "skiparse-2d"})
     for (const char* phase : {"token", "group"}) {
       const Json& maps = document.at("small").at(pattern).at(phase);
-      out += fmt::format("{}, {} phase: sub-sequence of each token of an 8x8 frame; the query's in bold\n",
-                         pattern, phase);
+      out += fmt::format(
+          "{}, {} phase: sub-sequence of each token of an 8x8 frame; the query's in bold\n",
+          pattern, phase);
       for (std::size_t y = 0; y < maps.at("subsequence").size(); ++y) {
         for (std::size_t x = 0; x < maps.at("subsequence")[y].size(); ++x) {
           const bool attended = maps.at("attended").at(y).at(x).get<int>() == 1;

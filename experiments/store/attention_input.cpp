@@ -30,14 +30,16 @@ AttentionInput::AttentionInput(const std::string& path, const Grid& grid)
       throw InputError(fmt::format("{}: '{}' holds no floating-point numbers", path, tensor));
     const auto shape = file_.shape(tensor);
     if (shape.size() != 3 || shape[0] < 1 || shape[1] != grid.tokens() || shape[2] < 1)
-      throw InputError(fmt::format("{}: '{}' has the shape [{}]; grid {} needs [heads, {}, head_dim]", path,
-                                   tensor, fmt::join(shape, ", "), to_string(grid), grid.tokens()));
+      throw InputError(
+          fmt::format("{}: '{}' has the shape [{}]; grid {} needs [heads, {}, head_dim]", path,
+                      tensor, fmt::join(shape, ", "), to_string(grid), grid.tokens()));
     if (tensor[0] == 'q') {
       heads_ = shape[0];
       head_dim_ = shape[2];
     } else if (shape[0] != heads_ || shape[2] != head_dim_) {
-      throw InputError(fmt::format("{}: '{}' has the shape [{}], but 'q' has {} heads of {} channels", path,
-                                   tensor, fmt::join(shape, ", "), heads_, head_dim_));
+      throw InputError(
+          fmt::format("{}: '{}' has the shape [{}], but 'q' has {} heads of {} channels", path,
+                      tensor, fmt::join(shape, ", "), heads_, head_dim_));
     }
   }
 }
@@ -48,11 +50,13 @@ void AttentionInput::read(const std::string& tensor, std::int64_t head, Precisio
   file_.read_rows<T>(tensor, head, 1, into);
   for (std::size_t i = 0; i < into.size(); ++i) {
     const T stored = into[i];
-    if (precision == Precision::bf16) into[i] = static_cast<T>(round_to_bf16(static_cast<float>(stored)));
+    if (precision == Precision::bf16)
+      into[i] = static_cast<T>(round_to_bf16(static_cast<float>(stored)));
     if (std::isfinite(into[i])) continue;
     const auto element = static_cast<std::int64_t>(i);
-    throw InputError(fmt::format("{}: {}[{}, {}, {}] is {}; only finite numbers can be attended to", path_,
-                                 tensor, head, element / head_dim_, element % head_dim_, stored));
+    throw InputError(fmt::format("{}: {}[{}, {}, {}] is {}; only finite numbers can be attended to",
+                                 path_, tensor, head, element / head_dim_, element % head_dim_,
+                                 stored));
   }
 }
 

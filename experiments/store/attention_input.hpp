@@ -16,8 +16,8 @@ Precision parse_precision(const std::string& text);
 /// To the nearest bfloat16, ties to even.
 float round_to_bf16(float value);
 
-/// An HDF5 file with the datasets q, k and v, each [heads, tokens, head_dim] of any float type, tokens
-/// in (t, y, x) order. It is read head by head, so that it may be larger than the memory.
+/// An HDF5 file with the datasets q, k and v, each [heads, tokens, head_dim] of any float type,
+/// tokens in (t, y, x) order. It is read head by head, so that it may be larger than the memory.
 class AttentionInput {
  public:
   /// Throws InputError if the file is not that, for this grid.
@@ -29,7 +29,8 @@ class AttentionInput {
   /// Fills `into` [tokens, head_dim] from head `head` of `tensor`; T is float or double. Throws
   /// InputError that names the element if one is not finite in `precision`.
   template <class T>
-  void read(const std::string& tensor, std::int64_t head, Precision precision, std::span<T> into) const;
+  void read(const std::string& tensor, std::int64_t head, Precision precision,
+            std::span<T> into) const;
 
  private:
   std::string path_;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "kernels_ref/errors.hpp"
@@ -62,12 +63,27 @@ hid_t memory_type() {
   if constexpr (std::is_same_v<T, std::int64_t>) return H5T_NATIVE_INT64;
 }
 
-Handle text_type(const std::string& path) {
+/// Texts have a fixed length, padded with zeros: unlike texts of variable length, which live in a
+/// heap of the file, they can be read from a damaged file without the library losing its way.
+Handle text_type(std::size_t length, const std::string& path) {
   errno = 0;
-  const hid_t type = H5Tcopy(H5T_C_S1);
-  if (type < 0 || H5Tset_size(type, H5T_VARIABLE) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)
+  Handle type(H5Tcopy(H5T_C_S1), H5Tclose, path, "cannot describe text");
+  if (H5Tset_size(type, length) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
+      H5Tset_cset(type, H5T_CSET_UTF8) < 0)
     fail(path, "cannot describe text");
-  return {type, H5Tclose, path, ""};
+  return type;
+}
+
+/// The length of a stored text type; throws for any other type.
+std::size_t text_length(hid_t type, const std::string& path, const std::string& what) {
+  errno = 0;
+  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0)
+    fail(path, fmt::format("{} is not a text of fixed length", what));
+  const std::size_t length = H5Tget_size(type);
+  std::error_code ignored;
+  if (length > std::filesystem::file_size(path, ignored))
+    fail(path, fmt::format("cannot read {}: damaged or truncated", what));
+  return length;
 }
 
 Handle open_dataset(hid_t file, const std::string& path, const std::string& name) {
@@ -84,8 +100,8 @@ Handle dataspace(std::span<const std::int64_t> shape, const std::string& path) {
   if (shape.empty()) return {H5Screate(H5S_SCALAR), H5Sclose, path, "cannot describe a scalar"};
   std::vector<hsize_t> extents;
   for (const auto extent : shape) extents.push_back(static_cast<hsize_t>(extent));
-  return {H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr), H5Sclose, path,
-          "cannot describe a shape"};
+  return {H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr), H5Sclose,
+          path, "cannot describe a shape"};
 }
 
 std::vector<hsize_t> extents_of(hid_t dataset, const std::string& path, const std::string& name) {
@@ -98,24 +114,26 @@ std::vector<hsize_t> extents_of(hid_t dataset, const std::string& path, const st
   return extents;
 }
 
-Handle create(hid_t file, const std::string& path, const std::string& name, hid_t type, hid_t space) {
+Handle create(hid_t file, const std::string& path, const std::string& name, hid_t type,
+              hid_t space) {
   errno = 0;
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, path, "cannot create links");
   H5Pset_create_intermediate_group(links, 1);
-  return {H5Dcreate2(file, name.c_str(), type, space, links, H5P_DEFAULT, H5P_DEFAULT), H5Dclose, path,
-          fmt::format("cannot create dataset '{}'", name)};
+  return {H5Dcreate2(file, name.c_str(), type, space, links, H5P_DEFAULT, H5P_DEFAULT), H5Dclose,
+          path, fmt::format("cannot create dataset '{}'", name)};
 }
 
 /// The part of a dataset's file space that holds rows [first, first + count).
-Handle select_rows(hid_t dataset, const std::string& path, const std::string& name, std::int64_t first,
-                   std::int64_t count) {
+Handle select_rows(hid_t dataset, const std::string& path, const std::string& name,
+                   std::int64_t first, std::int64_t count) {
   auto extents = extents_of(dataset, path, name);
   std::vector<hsize_t> start(extents.size(), 0);
   Handle space(H5Dget_space(dataset), H5Sclose, path, fmt::format("'{}' has no shape", name));
   if (extents.empty()) return space;
   start[0] = static_cast<hsize_t>(first);
   extents[0] = static_cast<hsize_t>(count);
-  if (H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr) < 0)
+  if (H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr) <
+      0)
     fail(path, fmt::format("'{}' has no rows {} to {}", name, first, first + count));
   return space;
 }
@@ -150,7 +168,10 @@ Hdf5File Hdf5File::open(const std::string& path) {
 Hdf5File Hdf5File::create(const std::string& path, const std::string& name) {
   quiet_library();
   errno = 0;
-  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  // The file format since HDF5 1.8 has checksums on what describes the data.
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, name, "cannot be written");
+  H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
+  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
   if (id < 0) fail(name, "cannot be written");
   return {name, id};
 }
@@ -165,10 +186,14 @@ Hdf5File::Kind Hdf5File::kind(const std::string& dataset) const {
   const Handle handle = open_dataset(id_, path_, dataset);
   const Handle type(H5Dget_type(handle), H5Tclose, path_, fmt::format("'{}' has no type", dataset));
   switch (H5Tget_class(type)) {
-    case H5T_INTEGER: return Kind::integer;
-    case H5T_FLOAT: return Kind::real;
-    case H5T_STRING: return Kind::text;
-    default: return Kind::other;
+    case H5T_INTEGER:
+      return Kind::integer;
+    case H5T_FLOAT:
+      return Kind::real;
+    case H5T_STRING:
+      return Kind::text;
+    default:
+      return Kind::other;
   }
 }
 
@@ -236,51 +261,53 @@ template void Hdf5File::write<std::int64_t>(const std::string&, std::span<const 
 
 void Hdf5File::write_texts(const std::string& dataset, std::span<const std::int64_t> shape,
                            std::span<const std::string> values) {
-  const Handle type = text_type(path_);
+  std::size_t length = 1;
+  for (const auto& value : values) length = std::max(length, value.size());
+  std::string padded(length * values.size(), '\0');
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i].copy(padded.data() + i * length, length);
+  const Handle type = text_type(length, path_);
   const Handle space = dataspace(shape, path_);
   const Handle handle = ospsim::create(id_, path_, dataset, type, space);
-  std::vector<const char*> pointers;
-  for (const auto& value : values) pointers.push_back(value.c_str());
   errno = 0;
-  if (!values.empty() && H5Dwrite(handle, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) < 0)
+  if (!values.empty() && H5Dwrite(handle, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, padded.data()) < 0)
     fail(path_, fmt::format("cannot write '{}'", dataset));
 }
 
 std::string Hdf5File::read_text(const std::string& dataset) const {
+  const std::string name = fmt::format("'{}'", dataset);
   const Handle handle = open_dataset(id_, path_, dataset);
-  const Handle stored(H5Dget_type(handle), H5Tclose, path_, fmt::format("'{}' has no type", dataset));
-  errno = 0;
-  if (H5Tis_variable_str(stored) <= 0 || !extents_of(handle, path_, dataset).empty())
-    fail(path_, fmt::format("'{}' is not a text", dataset));
-  const Handle type = text_type(path_);
-  char* text = nullptr;
-  if (H5Dread(handle, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &text) < 0 || text == nullptr)
-    fail(path_, fmt::format("cannot read '{}': damaged or truncated", dataset));
-  std::string copy(text);
-  H5free_memory(text);
-  return copy;
+  const Handle stored(H5Dget_type(handle), H5Tclose, path_, name + " has no type");
+  const std::size_t length = text_length(stored, path_, name);
+  if (!extents_of(handle, path_, dataset).empty()) fail(path_, name + " is not a single text");
+  std::string text(length, '\0');
+  if (H5Dread(handle, text_type(length, path_), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0)
+    fail(path_, fmt::format("cannot read {}: damaged or truncated", name));
+  text.erase(std::min(text.find('\0'), text.size()));
+  return text;
 }
 
 void Hdf5File::create_group(const std::string& group) {
   errno = 0;
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, path_, "cannot create links");
   H5Pset_create_intermediate_group(links, 1);
-  const Handle handle(H5Gcreate2(id_, group.c_str(), links, H5P_DEFAULT, H5P_DEFAULT), H5Gclose, path_,
-                      fmt::format("cannot create group '{}'", group));
+  const Handle handle(H5Gcreate2(id_, group.c_str(), links, H5P_DEFAULT, H5P_DEFAULT), H5Gclose,
+                      path_, fmt::format("cannot create group '{}'", group));
 }
 
 void Hdf5File::set_attribute(const std::string& name, const Attribute& value) {
   const Handle space = dataspace({}, path_);
   const auto write = [&](hid_t type, const void* data) {
     errno = 0;
-    const Handle handle(H5Acreate2(id_, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
-                        path_, fmt::format("cannot create attribute '{}'", name));
-    if (H5Awrite(handle, type, data) < 0) fail(path_, fmt::format("cannot write attribute '{}'", name));
+    const Handle handle(H5Acreate2(id_, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT),
+                        H5Aclose, path_, fmt::format("cannot create attribute '{}'", name));
+    if (H5Awrite(handle, type, data) < 0)
+      fail(path_, fmt::format("cannot write attribute '{}'", name));
   };
-  if (const auto* number = std::get_if<std::int64_t>(&value)) return write(H5T_NATIVE_INT64, number);
-  const Handle type = text_type(path_);
-  const char* text = std::get<std::string>(value).c_str();
-  write(type, &text);
+  if (const auto* number = std::get_if<std::int64_t>(&value))
+    return write(H5T_NATIVE_INT64, number);
+  const std::string& text = std::get<std::string>(value);
+  write(text_type(text.size() + 1, path_), text.c_str());
 }
 
 void Hdf5File::for_each_attribute(
@@ -303,13 +330,12 @@ void Hdf5File::for_each_attribute(
       std::int64_t number = 0;
       if (H5Aread(handle, H5T_NATIVE_INT64, &number) < 0) fail(path_, unreadable);
       f(name, number);
-    } else if (H5Tis_variable_str(stored) > 0) {
-      const Handle type = text_type(path_);
-      char* text = nullptr;
-      if (H5Aread(handle, type, &text) < 0 || text == nullptr) fail(path_, unreadable);
-      const std::string copy(text);
-      H5free_memory(text);
-      f(name, copy);
+    } else {
+      const std::size_t length = text_length(stored, path_, fmt::format("attribute '{}'", name));
+      std::string text(length, '\0');
+      if (H5Aread(handle, text_type(length, path_), text.data()) < 0) fail(path_, unreadable);
+      text.erase(std::min(text.find('\0'), text.size()));
+      f(name, text);
     }
   }
 }

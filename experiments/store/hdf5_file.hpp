@@ -9,9 +9,9 @@
 
 namespace ospsim {
 
-/// An open HDF5 file. Every call throws InputError in one line that names the file and the dataset; the
-/// HDF5 library itself prints nothing. Datasets are named by path, "a/b"; groups on the way are made.
-/// T is float, double or std::int64_t; stored numbers are converted to it on reading.
+/// An open HDF5 file. Every call throws InputError in one line that names the file and the dataset;
+/// the HDF5 library itself prints nothing. Datasets are named by path, "a/b"; groups on the way are
+/// made. T is float, double or std::int64_t; stored numbers are converted to it on reading.
 class Hdf5File {
  public:
   using Attribute = std::variant<std::int64_t, std::string>;
@@ -43,7 +43,8 @@ class Hdf5File {
 
   /// Creates and fills a dataset; an empty shape makes a scalar.
   template <class T>
-  void write(const std::string& dataset, std::span<const std::int64_t> shape, std::span<const T> values);
+  void write(const std::string& dataset, std::span<const std::int64_t> shape,
+             std::span<const T> values);
   void write_texts(const std::string& dataset, std::span<const std::int64_t> shape,
                    std::span<const std::string> values);
   /// A scalar text.
@@ -58,7 +59,7 @@ class Hdf5File {
   Hdf5File(std::string path, std::int64_t id);
 
   std::string path_;  ///< as messages call it
-  std::int64_t id_;  ///< an hid_t; hdf5.h stays out of this header
+  std::int64_t id_;   ///< an hid_t; hdf5.h stays out of this header
 };
 
 }  // namespace ospsim

@@ -39,8 +39,8 @@ void require_memory(double bytes, const std::string& what) {
   const auto available = static_cast<double>(memory_bytes());
   constexpr double gib = 1024.0 * 1024 * 1024;
   if (bytes > available)
-    throw UnavailableError(fmt::format("{} needs {:.1f} GiB of memory; this machine has {:.1f} GiB", what,
-                                       bytes / gib, available / gib));
+    throw UnavailableError(fmt::format("{} needs {:.1f} GiB of memory; this machine has {:.1f} GiB",
+                                       what, bytes / gib, available / gib));
 }
 
 }  // namespace ospsim

@@ -6,8 +6,8 @@
 namespace ospsim {
 
 struct Machine {
-  std::string cpu;            ///< model name; "unknown" where the system does not say
-  int cores = 0;              ///< that this process may use
+  std::string cpu;  ///< model name; "unknown" where the system does not say
+  int cores = 0;    ///< that this process may use
   std::int64_t memory_bytes = 0;
   bool avx512 = false, amx = false;
 };

@@ -38,7 +38,8 @@ PartFile::PartFile(std::string path)
   std::error_code ignored;
   const auto status = std::filesystem::status(path_, ignored);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
-    throw InputError(fmt::format("{}: is not a regular file; name one that can be replaced", path_));
+    throw InputError(
+        fmt::format("{}: is not a regular file; name one that can be replaced", path_));
   if (part_.size() >= sizeof registered_part) fail(path_, ENAMETOOLONG);
   std::memcpy(registered_part, part_.c_str(), part_.size() + 1);
   registered = 1;
@@ -67,7 +68,7 @@ void PartFile::commit() {
 }
 
 void handle_interrupts() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = on_interrupt;
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
   action.sa_handler = SIG_IGN;

@@ -4,9 +4,9 @@
 
 namespace ospsim {
 
-/// A file on its way to `path`: it is written beside it as `part()` and appears under its own name only
-/// when it is complete. Until `commit`, destroying this or interrupting the program leaves nothing
-/// behind. One at a time.
+/// A file on its way to `path`: it is written beside it as `part()` and appears under its own name
+/// only when it is complete. Until `commit`, destroying this or interrupting the program leaves
+/// nothing behind. One at a time.
 class PartFile {
  public:
   /// Throws InputError if `path` names something that is no regular file or cannot be written.
@@ -24,10 +24,12 @@ class PartFile {
 };
 
 /// Throws InputError if a file cannot be put there: before the work that would be lost.
-inline void require_writable(const std::string& path) { PartFile probe(path); }
+inline void require_writable(const std::string& path) {
+  PartFile probe(path);
+}
 
-/// From now on SIGINT, SIGTERM and SIGHUP remove the part file and end the program with status 130; a
-/// file that exceeds a size limit is an error of that write, not a signal.
+/// From now on SIGINT, SIGTERM and SIGHUP remove the part file and end the program with status 130;
+/// a file that exceeds a size limit is an error of that write, not a signal.
 void handle_interrupts();
 
 }  // namespace ospsim

@@ -1,8 +1,8 @@
 #include "experiments/store/provenance.hpp"
 
+#include <H5public.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <H5public.h>
 
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -23,6 +23,7 @@ std::string fingerprint(const std::string& text) {
 Json provenance(const std::string& command_line, const std::string& command, const Json& options,
                 std::int64_t seed) {
   const Json configuration{{"command", command}, {"options", options}, {"seed", seed}};
+  const std::string configuration_text = json_text(configuration);
   const Machine machine = this_machine();
   const CudaStatus cuda = cuda_status();
   const auto or_none = [](const std::string& text) { return text.empty() ? "none" : text; };
@@ -33,8 +34,8 @@ Json provenance(const std::string& command_line, const std::string& command, con
           {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
           {"command_line", command_line},
           {"command", command},
-          {"configuration", configuration.dump()},
-          {"fingerprint", fingerprint(configuration.dump())},
+          {"configuration", configuration_text},
+          {"fingerprint", fingerprint(configuration_text)},
           {"seed", seed},
           {"compiler", build::compiler},
           {"compiler_flags", build::compiler_flags},

@@ -11,8 +11,8 @@ namespace ospsim {
 inline constexpr std::int64_t schema_version = 1;
 
 /// What a result came from: everything needed to obtain it again, as a flat object of texts and
-/// integers. `options` are the settings the result depends on; `configuration` is their JSON text and
-/// `fingerprint` its hash, equal for equal settings on every machine.
+/// integers. `options` are the settings the result depends on; `configuration` is their JSON text
+/// and `fingerprint` its hash, equal for equal settings on every machine.
 Json provenance(const std::string& command_line, const std::string& command, const Json& options,
                 std::int64_t seed);
 

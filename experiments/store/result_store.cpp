@@ -15,7 +15,9 @@ namespace {
 
 using Shape = std::vector<std::int64_t>;
 
-bool is_number(const Json& value) { return value.is_number() || value.is_boolean() || value.is_null(); }
+bool is_number(const Json& value) {
+  return value.is_number() || value.is_boolean() || value.is_null();
+}
 
 /// The shape of numbers nested in arrays of equal lengths; nothing for any other value.
 std::optional<Shape> shape_of_numbers(const Json& value) {
@@ -77,7 +79,7 @@ bool all_objects(const Json& array) {
 }
 
 std::string text_of(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return value.is_string() ? value.get<std::string>() : json_text(value);
 }
 
 void write_array(Hdf5File& file, const std::string& name, const Json& array) {
@@ -93,8 +95,10 @@ void write_value(Hdf5File& file, const std::string& name, const Json& value) {
     for (const auto& [field, element] : value.items())
       write_value(file, fmt::format("{}/{}", name, field), element);
   } else if (const auto shape = shape_of_numbers(value)) {
-    if (all_whole(value)) write_numbers<std::int64_t>(file, name, *shape, value);
-    else write_numbers<double>(file, name, *shape, value);
+    if (all_whole(value))
+      write_numbers<std::int64_t>(file, name, *shape, value);
+    else
+      write_numbers<double>(file, name, *shape, value);
   } else if (value.is_array()) {
     write_array(file, name, value);
   } else {
@@ -106,10 +110,16 @@ constexpr const char* document_name = "document";
 
 }  // namespace
 
+std::string json_text(const Json& value, int indent) {
+  return value.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+}
+
 void write_provenance(Hdf5File& file, const Json& provenance) {
   for (const auto& [name, value] : provenance.items()) {
-    if (value.is_string()) file.set_attribute(name, value.get<std::string>());
-    else file.set_attribute(name, number_of<std::int64_t>(value));
+    if (value.is_string())
+      file.set_attribute(name, value.get<std::string>());
+    else
+      file.set_attribute(name, number_of<std::int64_t>(value));
   }
 }
 
@@ -117,7 +127,7 @@ void save_result(const Json& document, const Json& provenance, const std::string
   PartFile part(path);
   Hdf5File file = Hdf5File::create(part.part(), path);
   write_provenance(file, provenance);
-  file.write_texts(document_name, {}, std::vector{document.dump()});
+  file.write_texts(document_name, {}, std::vector{json_text(document)});
   for (const auto& [field, value] : document.items()) write_value(file, field, value);
   file.close();
   part.commit();

@@ -24,6 +24,9 @@ void save_result(const Json& document, const Json& provenance, const std::string
 /// {"document": ..., "provenance": ...} of a file that `save_result` wrote. Throws InputError.
 Json load_result(const std::string& path);
 
+/// JSON text, indented unless `indent` is negative; bytes that are no UTF-8 are replaced.
+std::string json_text(const Json& value, int indent = -1);
+
 /// Writes `provenance` as attributes of the root group.
 void write_provenance(Hdf5File& file, const Json& provenance);
 

@@ -102,8 +102,8 @@ struct DitBlockActivations {
 ///     x <- x + cross_attention(LN(x) * weight + bias, text)
 ///     y  = x + e5 * W_down gelu(W_up (LN(x) * (1 + e4) + e3))
 ///
-/// Self-attention turns q and k by RoPE and stays inside groups; in cross-attention every row attends to
-/// all of the text.
+/// Self-attention turns q and k by RoPE and stays inside groups; in cross-attention every row
+/// attends to all of the text.
 ///
 /// y [rows, dim]; `activations` is overwritten. `threads` 0 means all cores. Throws
 /// std::invalid_argument where a size does not fit. For Backend naive and cpu; for cuda the first

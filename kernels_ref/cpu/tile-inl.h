@@ -73,8 +73,7 @@ HWY_INLINE void multiply_block(std::int64_t depth, const float* HWY_RESTRICT a, 
   const Floats floats;
   Vector sum[tile_rows][std::size_t{vectors}];
   for (std::int64_t i = 0; i < tile_rows; ++i)
-    for (int j = 0; j < vectors; ++j)
-      sum[i][j] = accumulate ? hn::Load(floats, c + i * ldc + j * lanes()) : hn::Zero(floats);
+    for (int j = 0; j < vectors; ++j) sum[i][j] = hn::Zero(floats);
   for (std::int64_t k = 0; k < depth; ++k) {
     Vector row[std::size_t{vectors}];
     for (int j = 0; j < vectors; ++j) row[j] = hn::Load(floats, b + k * ldb + j * lanes());
@@ -84,7 +83,12 @@ HWY_INLINE void multiply_block(std::int64_t depth, const float* HWY_RESTRICT a, 
     }
   }
   for (std::int64_t i = 0; i < tile_rows; ++i)
-    for (int j = 0; j < vectors; ++j) hn::Store(sum[i][j], floats, c + i * ldc + j * lanes());
+    for (int j = 0; j < vectors; ++j) {
+      float* const to = c + i * ldc + j * lanes();
+      // The block's own sum is formed first: long sums round once per block, not once per product.
+      if constexpr (accumulate) sum[i][j] = hn::Add(sum[i][j], hn::Load(floats, to));
+      hn::Store(sum[i][j], floats, to);
+    }
 }
 
 template <bool accumulate, int vectors>

@@ -11,7 +11,8 @@
 namespace ospsim {
 namespace {
 
-std::optional<std::vector<std::int64_t>> positive_numbers(std::string_view text, std::size_t count) {
+std::optional<std::vector<std::int64_t>> positive_numbers(std::string_view text,
+                                                          std::size_t count) {
   std::vector<std::int64_t> numbers;
   while (numbers.size() < count) {
     std::int64_t value = 0;
@@ -33,29 +34,37 @@ Grid parse_grid(std::string_view text) {
   const auto extents = positive_numbers(text, 3);
   if (!extents)
     throw InputError(fmt::format(
-        "grid '{}' is not TxHxW in tokens: three whole numbers of at least 1, such as 21x45x80", text));
+        "grid '{}' is not TxHxW in tokens: three whole numbers of at least 1, such as 21x45x80",
+        text));
   const Grid grid{(*extents)[0], (*extents)[1], (*extents)[2]};
   if (static_cast<long double>(grid.t) * static_cast<long double>(grid.h) *
-          static_cast<long double>(grid.w) > static_cast<long double>(max_tokens))
-    throw InputError(fmt::format("grid '{}' has more than 2^53 tokens, the most that is supported", text));
+          static_cast<long double>(grid.w) >
+      static_cast<long double>(max_tokens))
+    throw InputError(
+        fmt::format("grid '{}' has more than 2^53 tokens, the most that is supported", text));
   return grid;
 }
 
 Grid grid_of_video(std::string_view resolution, std::int64_t frames) {
   std::vector<std::int64_t> pixels;
-  if (resolution == "480p") pixels = {480, 832};
-  else if (resolution == "720p") pixels = {720, 1280};
-  else if (resolution == "768p") pixels = {768, 1280};
-  else if (const auto numbers = positive_numbers(resolution, 2)) pixels = *numbers;
+  if (resolution == "480p")
+    pixels = {480, 832};
+  else if (resolution == "720p")
+    pixels = {720, 1280};
+  else if (resolution == "768p")
+    pixels = {768, 1280};
+  else if (const auto numbers = positive_numbers(resolution, 2))
+    pixels = *numbers;
   else
     throw InputError(fmt::format(
         "resolution '{}' is not 480p, 720p, 768p or HEIGHTxWIDTH in pixels", resolution));
   constexpr std::int64_t spatial_stride = 8 * 2;  // VAE times patch
   constexpr std::int64_t temporal_stride = 4;
   if (pixels[0] % spatial_stride != 0 || pixels[1] % spatial_stride != 0)
-    throw InputError(fmt::format(
-        "resolution '{}' does not divide into tokens: height and width must be multiples of {} pixels",
-        resolution, spatial_stride));
+    throw InputError(
+        fmt::format("resolution '{}' does not divide into tokens: height and width must be "
+                    "multiples of {} pixels",
+                    resolution, spatial_stride));
   if (frames < 1 || frames % temporal_stride != 1)
     throw InputError(fmt::format(
         "frames {} does not divide into tokens: the count must be 4n + 1, such as 81", frames));

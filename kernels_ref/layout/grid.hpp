@@ -21,10 +21,10 @@ inline constexpr std::int64_t max_tokens = std::int64_t{1} << 53;
 /// Reads "TxHxW", e.g. "21x45x80". Throws InputError.
 Grid parse_grid(std::string_view text);
 
-/// The token grid of a video in pixels, for Wan2.1's VAE (stride 4,8,8) and patch (1,2,2): the first
-/// frame is coded alone, so frames = 4n + 1; height and width are multiples of 16 (paper section 4.1).
-/// `resolution` is 480p (480x832), 720p (720x1280), 768p (768x1280) or "HEIGHTxWIDTH" in pixels.
-/// Throws InputError.
+/// The token grid of a video in pixels, for Wan2.1's VAE (stride 4,8,8) and patch (1,2,2): the
+/// first frame is coded alone, so frames = 4n + 1; height and width are multiples of 16 (paper
+/// section 4.1). `resolution` is 480p (480x832), 720p (720x1280), 768p (768x1280) or "HEIGHTxWIDTH"
+/// in pixels. Throws InputError.
 Grid grid_of_video(std::string_view resolution, std::int64_t frames);
 
 std::string to_string(const Grid& grid);

@@ -16,8 +16,9 @@ namespace {
 using Kind = DigitSpec::Kind;
 
 [[noreturn]] void too_large(const Pattern& pattern, const Grid& grid) {
-  throw InputError(fmt::format("pattern '{}' pads grid {} to more than 2^53 tokens; use a smaller ratio",
-                               pattern.name, to_string(grid)));
+  throw InputError(
+      fmt::format("pattern '{}' pads grid {} to more than 2^53 tokens; use a smaller ratio",
+                  pattern.name, to_string(grid)));
 }
 
 /// Products of positive numbers that stop at the largest supported size.
@@ -39,10 +40,12 @@ std::vector<AxisSpan> axes_of(Coordinates coordinates, const Grid& grid) {
     return AxisSpan{name, extent, extent, token_stride};
   };
   switch (coordinates) {
-    case Coordinates::flat: return {axis('i', grid.tokens(), 1)};
+    case Coordinates::flat:
+      return {axis('i', grid.tokens(), 1)};
     case Coordinates::frame:
       return {axis('t', grid.t, grid.frame_tokens()), axis('s', grid.frame_tokens(), 1)};
-    case Coordinates::video: break;
+    case Coordinates::video:
+      break;
   }
   return {axis('t', grid.t, grid.frame_tokens()), axis('y', grid.h, grid.w), axis('x', grid.w, 1)};
 }
@@ -77,14 +80,17 @@ struct Range {
 
 Range range_of(const DigitSpec& digit, const AxisNeeds& needs, std::int64_t padded) {
   switch (digit.kind) {
-    case Kind::above: return {needs.level_span, padded};
-    case Kind::tile: return {padded / digit.number, padded};
+    case Kind::above:
+      return {needs.level_span, padded};
+    case Kind::tile:
+      return {padded / digit.number, padded};
     case Kind::level: {
       std::int64_t stride = 1;
       for (std::int64_t l = 0; l < digit.number; ++l) stride *= needs.ratio;
       return {stride, stride * needs.ratio};
     }
-    case Kind::whole: break;
+    case Kind::whole:
+      break;
   }
   return {1, padded};
 }
@@ -134,7 +140,8 @@ Layout::Layout(const Pattern& pattern, const Grid& grid, Phase phase) : grid_(gr
 
   const auto append = [&](const Digit& digit) {
     if (digit_count_ == max_digits)
-      throw InputError(fmt::format("pattern '{}' has more than {} digits", pattern.name, max_digits));
+      throw InputError(
+          fmt::format("pattern '{}' has more than {} digits", pattern.name, max_digits));
     digits_[static_cast<std::size_t>(digit_count_++)] = digit;
   };
   for (const auto& spec : pattern.digits(phase))
@@ -183,7 +190,7 @@ Rearrangement::Rearrangement(const Layout& from, const Layout& to) : count_(from
   }
 }
 
-// ---------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 AxisDigits axis_digits(const Layout& layout, int axis) {
   struct Flagged {
@@ -193,7 +200,8 @@ AxisDigits axis_digits(const Layout& layout, int axis) {
   std::vector<Flagged> found;
   for (int d = 0; d < layout.digit_count(); ++d)
     if (layout.digit(d).axis == axis)
-      found.push_back({layout.digit(d).stride, layout.digit(d).radix, d < layout.subsequence_digits()});
+      found.push_back(
+          {layout.digit(d).stride, layout.digit(d).radix, d < layout.subsequence_digits()});
   std::sort(found.begin(), found.end(),
             [](const Flagged& a, const Flagged& b) { return a.stride < b.stride; });
   AxisDigits digits{.extent = layout.axis(axis).extent, .radix = {}, .names_subsequence = {}};
@@ -222,8 +230,9 @@ using Histogram = std::map<std::int64_t, std::int64_t>;
 /// Walks the digits of an axis from the most significant down. `below` counts the valid prefixes
 /// already smaller than the last valid coordinate, `on_edge` says whether the equal prefix is still
 /// reachable, `classes` how many classes share this walk.
-void count_lengths(const AxisDigits& axis, const std::vector<std::int64_t>& last, std::size_t remaining,
-                   std::int64_t below, bool on_edge, std::int64_t classes, Histogram& histogram) {
+void count_lengths(const AxisDigits& axis, const std::vector<std::int64_t>& last,
+                   std::size_t remaining, std::int64_t below, bool on_edge, std::int64_t classes,
+                   Histogram& histogram) {
   if (classes == 0) return;
   if (remaining == 0) {
     histogram[below + (on_edge ? 1 : 0)] += classes;

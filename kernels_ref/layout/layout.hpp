@@ -11,8 +11,8 @@
 
 namespace ospsim {
 
-/// Where a token sits in a rearranged video: which sub-sequence, and which slot inside it. Both count
-/// padding: sub-sequences all have the same padded length.
+/// Where a token sits in a rearranged video: which sub-sequence, and which slot inside it. Both
+/// count padding: sub-sequences all have the same padded length.
 struct Place {
   std::int64_t subsequence = 0, slot = 0;
   friend constexpr bool operator==(const Place&, const Place&) = default;
@@ -25,7 +25,8 @@ struct Digit {
   friend constexpr bool operator==(const Digit&, const Digit&) = default;
 };
 
-/// One coordinate of the grid. Padding stands at its end; coordinates in [extent, padded) are padding.
+/// One coordinate of the grid. Padding stands at its end; coordinates in [extent, padded) are
+/// padding.
 struct AxisSpan {
   char name = 'i';
   std::int64_t extent = 1, padded = 1;
@@ -35,11 +36,11 @@ struct AxisSpan {
 
 /// One phase of a pattern laid on a grid.
 ///
-/// Each padded coordinate is cut into digits, the same ones for both phases of a pattern. A layout is
-/// an order of these digits, most significant first: those that name the sub-sequence, then those that
-/// name the slot. Sub-sequences are numbered row-major in the digits' order in the pattern, slots
-/// row-major in (t, y, x). A rearrangement is a change of that order and nothing else
-/// (paper section 3.1 and algorithm 1, in index form).
+/// Each padded coordinate is cut into digits, the same ones for both phases of a pattern. A layout
+/// is an order of these digits, most significant first: those that name the sub-sequence, then
+/// those that name the slot. Sub-sequences are numbered row-major in the digits' order in the
+/// pattern, slots row-major in (t, y, x). A rearrangement is a change of that order and nothing
+/// else (paper section 3.1 and algorithm 1, in index form).
 ///
 /// A plain value: copying it, comparing it or handing it to a device needs no allocation.
 class Layout {
@@ -47,9 +48,9 @@ class Layout {
   static constexpr int max_axes = 3;
   static constexpr int max_digits = 32;
 
-  /// Lays `phase` of `pattern` on `grid`. Each axis is padded at its end to the least extent that its
-  /// digits divide: k^2 where a pattern uses the levels 0 and 1. Throws InputError when the padded grid
-  /// exceeds 2^53 tokens or the digits of an axis overlap without nesting.
+  /// Lays `phase` of `pattern` on `grid`. Each axis is padded at its end to the least extent that
+  /// its digits divide: k^2 where a pattern uses the levels 0 and 1. Throws InputError when the
+  /// padded grid exceeds 2^53 tokens or the digits of an axis overlap without nesting.
   Layout(const Pattern& pattern, const Grid& grid, Phase phase);
 
   constexpr const Grid& grid() const { return grid_; }
@@ -73,8 +74,8 @@ class Layout {
   /// The token at a place, or nothing where the place holds padding. Inverse of `place`.
   constexpr std::optional<std::int64_t> token(Place place) const;
 
-  /// The valid tokens of a sub-sequence in the order of their slots: the 1-D mask, applied. Along each
-  /// axis the valid slots come first, whatever the sub-sequence.
+  /// The valid tokens of a sub-sequence in the order of their slots: the 1-D mask, applied. Along
+  /// each axis the valid slots come first, whatever the sub-sequence.
   std::vector<std::int64_t> tokens_of(std::int64_t subsequence) const;
 
   /// The same digits in the order of the padded grid, as one sequence.
@@ -95,10 +96,10 @@ class Layout {
   std::array<Digit, max_digits> digits_{};
 };
 
-/// A map between the places of two layouts that order the same digits: token phase to group phase, or
-/// either to the unsplit order. It is a transpose of a many-dimensional array: element `from` of the
-/// one order (sub-sequence * length + slot) is element `map(from)` of the other. The original order
-/// is never formed.
+/// A map between the places of two layouts that order the same digits: token phase to group phase,
+/// or either to the unsplit order. It is a transpose of a many-dimensional array: element `from` of
+/// the one order (sub-sequence * length + slot) is element `map(from)` of the other. The original
+/// order is never formed.
 class Rearrangement {
  public:
   /// Throws std::logic_error if the layouts are not made of the same digits.
@@ -132,11 +133,11 @@ struct LengthCount {
 };
 std::vector<LengthCount> valid_lengths(const Layout& layout);
 
-/// Ordered pairs of valid tokens that attend to each other, self pairs included: the sum of the squared
-/// valid lengths.
+/// Ordered pairs of valid tokens that attend to each other, self pairs included: the sum of the
+/// squared valid lengths.
 Count attended_pairs(const Layout& layout);
 
-// ---------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 constexpr Place Layout::place(std::int64_t token) const {
   std::array<std::int64_t, max_axes> coordinate{};

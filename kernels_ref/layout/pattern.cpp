@@ -27,7 +27,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
-std::optional<std::int64_t> whole_number(std::string_view text, std::int64_t least, std::int64_t most) {
+std::optional<std::int64_t> whole_number(std::string_view text, std::int64_t least,
+                                         std::int64_t most) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < least || value > most)
@@ -46,9 +47,10 @@ Coordinates coordinates_of(char axis) {
 DigitSpec parse_digit(std::string_view digit, std::string_view pattern) {
   const auto bad = [&] {
     reject(pattern,
-           fmt::format("'{}' is neither a name ({}) nor a digit: an axis of t y x s i, alone or followed "
-                       "by a level 0-9, by b, or by /TILES, as in 'y0,x0|y1,x1'",
-                       digit, fmt::join(pattern_names(), ", ")));
+           fmt::format(
+               "'{}' is neither a name ({}) nor a digit: an axis of t y x s i, alone or followed "
+               "by a level 0-9, by b, or by /TILES, as in 'y0,x0|y1,x1'",
+               digit, fmt::join(pattern_names(), ", ")));
   };
   if (digit.empty() || std::string_view("tyxsi").find(digit[0]) == std::string_view::npos) bad();
   DigitSpec spec{.axis = digit[0]};
@@ -114,8 +116,7 @@ Ratio parse_ratio(std::string_view text) {
 }
 
 Pattern parse_pattern(std::string_view text, Ratio ratio, bool per_frame) {
-  if (per_frame && text != "skiparse-1d")
-    reject(text, "only skiparse-1d has a per-frame variant");
+  if (per_frame && text != "skiparse-1d") reject(text, "only skiparse-1d has a per-frame variant");
   const bool one_number = ratio.t == ratio.y && ratio.y == ratio.x;
   std::string spelling;
   if (text == "full") {
@@ -150,10 +151,18 @@ std::string Pattern::spelled() const {
     std::vector<std::string> digits;
     for (const auto& digit : phase) {
       switch (digit.kind) {
-        case Kind::whole: digits.push_back(fmt::format("{}", digit.axis)); break;
-        case Kind::above: digits.push_back(fmt::format("{}b", digit.axis)); break;
-        case Kind::tile: digits.push_back(fmt::format("{}/{}", digit.axis, digit.number)); break;
-        case Kind::level: digits.push_back(fmt::format("{}{}", digit.axis, digit.number)); break;
+        case Kind::whole:
+          digits.push_back(fmt::format("{}", digit.axis));
+          break;
+        case Kind::above:
+          digits.push_back(fmt::format("{}b", digit.axis));
+          break;
+        case Kind::tile:
+          digits.push_back(fmt::format("{}/{}", digit.axis, digit.number));
+          break;
+        case Kind::level:
+          digits.push_back(fmt::format("{}{}", digit.axis, digit.number));
+          break;
       }
     }
     spelled_phases.push_back(fmt::format("{}", fmt::join(digits, ",")));
@@ -168,6 +177,8 @@ Phase parse_phase(std::string_view text) {
   throw InputError(fmt::format("phase '{}' is neither token nor group", text));
 }
 
-std::string_view to_string(Phase phase) { return phase == Phase::token ? "token" : "group"; }
+std::string_view to_string(Phase phase) {
+  return phase == Phase::token ? "token" : "group";
+}
 
 }  // namespace ospsim

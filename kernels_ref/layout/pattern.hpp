@@ -12,8 +12,8 @@ namespace ospsim {
 /// token-wise and group-wise Skiparse attention (TSA, GSA; section 3.1).
 enum class Phase { token, group };
 
-/// The coordinates a pattern is written in: (t, y, x); (t, s) with s = y*W + x, the flattened frame;
-/// or (i), the flattened video.
+/// The coordinates a pattern is written in: (t, y, x); (t, s) with s = y*W + x, the flattened
+/// frame; or (i), the flattened video.
 enum class Coordinates { video, frame, flat };
 
 /// One digit as a user spells it, before a grid gives it a stride and a radix.
@@ -41,7 +41,7 @@ Ratio parse_ratio(std::string_view text);
 /// Which tokens attend to each other, said without a grid: for each phase the digits that name the
 /// sub-sequence. Attention is dense inside a sub-sequence.
 struct Pattern {
-  std::string name;       ///< as the user wrote it
+  std::string name;  ///< as the user wrote it
   Coordinates coordinates = Coordinates::video;
   Ratio ratio;
   std::vector<std::vector<DigitSpec>> phases;  ///< one or two
@@ -56,13 +56,13 @@ struct Pattern {
 
 /// Makes a pattern from its name and ratio. Names, with the spelling each stands for:
 ///
-///   full                                (no digits)
-///   skiparse-1d   i0|i1                 per_frame: s0|s1 (each frame flattened and padded by itself)
+///   full                               (no digits)
+///   skiparse-1d   i0|i1                per_frame: s0|s1, each frame flattened and padded alone
 ///   skiparse-2d   y0,x0|y1,x1
-///   skiparse-3d   t0,y0,x0|t1,y1,x1     ratio k or kt,ky,kx
-///   window        t/nt,y/ny,x/nx        ratio nt,ny,nx is the number of tiles per axis
-///   2+1d          t|y,x                 takes no ratio
-///   skip+window   i0|ib                 windows of `ratio` neighbours (Open-Sora Plan v1.3)
+///   skiparse-3d   t0,y0,x0|t1,y1,x1    ratio k or kt,ky,kx
+///   window        t/nt,y/ny,x/nx       ratio nt,ny,nx is the number of tiles per axis
+///   2+1d          t|y,x                takes no ratio
+///   skip+window   i0|ib                windows of `ratio` neighbours (Open-Sora Plan v1.3)
 ///
 /// Anything else is read as a spelling. Throws InputError.
 Pattern parse_pattern(std::string_view text, Ratio ratio, bool per_frame = false);

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "kernels_ref/block/dit_block.hpp"
+#include <utility>
+
 #include "kernels_ref/errors.hpp"
 
 namespace ospsim {
@@ -12,8 +13,14 @@ namespace {
 const std::vector<Model>& models() {
   static const std::vector<Model> all = [] {
     const Pattern full = parse_pattern("full", {});
-    const Model wan_14b{.name = "wan2.1-14b", .layers = 40, .heads = 40, .head_dim = 128, .ffn_dim = 13824,
-                        .text_tokens = 512, .full_blocks = 40, .pattern = full,
+    const Model wan_14b{.name = "wan2.1-14b",
+                        .layers = 40,
+                        .heads = 40,
+                        .head_dim = 128,
+                        .ffn_dim = 13824,
+                        .text_tokens = 512,
+                        .full_blocks = 40,
+                        .pattern = full,
                         .source = "Wan2.1 configuration wan_t2v_14B"};
     Model osp = wan_14b;
     osp.name = "osp-next-14b";
@@ -25,24 +32,13 @@ const std::vector<Model>& models() {
   return all;
 }
 
-/// Adds `blocks` blocks on `rows` video tokens of which `pairs` attend.
-void add_blocks(ForwardFlops& flops, std::int64_t blocks, const Model& model, std::int64_t rows, Count pairs,
-                std::int64_t text_copies) {
-  const DitBlockShape shape{.rows = rows, .text_rows = model.text_tokens, .dim = model.dim(),
-                            .heads = model.heads, .ffn_dim = model.ffn_dim};
-  constexpr int bf16_bytes = 2;
-  const DitBlockCost cost = dit_block_forward_cost(shape, pairs, text_copies, bf16_bytes);
-  const auto count = static_cast<double>(blocks);
-  flops.self_attention += count * cost.self_attention.flops;
-  flops.other += count * (cost.matrix().flops - cost.self_attention.flops);
-}
-
 }  // namespace
 
 Model find_model(std::string_view name) {
   for (const auto& model : models())
     if (model.name == name) return model;
-  throw InputError(fmt::format("model '{}' is not one of {}", name, fmt::join(model_names(), ", ")));
+  throw InputError(
+      fmt::format("model '{}' is not one of {}", name, fmt::join(model_names(), ", ")));
 }
 
 std::vector<std::string> model_names() {
@@ -51,17 +47,34 @@ std::vector<std::string> model_names() {
   return names;
 }
 
+DitBlockCost block_forward_cost(const Model& model, const Grid& grid, BlockKind kind,
+                                PaddingWork padding) {
+  const Phase phase = kind == BlockKind::group ? Phase::group : Phase::token;
+  const Layout layout(kind == BlockKind::full ? parse_pattern("full", {}) : model.pattern, grid,
+                      phase);
+  const auto padded = static_cast<Count>(layout.padded_tokens());
+  const Count pairs = padding == PaddingWork::valid
+                          ? attended_pairs(layout)
+                          : padded * static_cast<Count>(layout.subsequence_length());
+  const DitBlockShape shape{.rows = layout.padded_tokens(),
+                            .text_rows = model.text_tokens,
+                            .dim = model.dim(),
+                            .heads = model.heads,
+                            .ffn_dim = model.ffn_dim};
+  constexpr int bf16_bytes = 2;
+  return dit_block_forward_cost(shape, pairs, layout.subsequences(), bf16_bytes);
+}
+
 ForwardFlops forward_flops(const Model& model, const Grid& grid, PaddingWork padding) {
-  const auto square = [](std::int64_t n) { return static_cast<Count>(n) * static_cast<Count>(n); };
+  const std::int64_t group_blocks = model.sparse_blocks() / 2;
   ForwardFlops flops;
-  add_blocks(flops, model.full_blocks, model, grid.tokens(), square(grid.tokens()), 1);
-  for (std::int64_t block = 0; block < model.sparse_blocks(); ++block) {
-    const Layout layout(model.pattern, grid, block % 2 == 0 ? Phase::token : Phase::group);
-    const auto subsequences = static_cast<Count>(layout.subsequences());
-    const Count pairs = padding == PaddingWork::valid
-                            ? attended_pairs(layout)
-                            : subsequences * square(layout.subsequence_length());
-    add_blocks(flops, 1, model, layout.padded_tokens(), pairs, layout.subsequences());
+  for (const auto& [kind, blocks] :
+       {std::pair(BlockKind::full, model.full_blocks),
+        std::pair(BlockKind::token, model.sparse_blocks() - group_blocks),
+        std::pair(BlockKind::group, group_blocks)}) {
+    const DitBlockCost cost = block_forward_cost(model, grid, kind, padding);
+    flops.self_attention += static_cast<double>(blocks) * cost.self_attention.flops;
+    flops.all += static_cast<double>(blocks) * cost.matrix().flops;
   }
   return flops;
 }

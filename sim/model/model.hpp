@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels_ref/block/dit_block.hpp"
 #include "kernels_ref/layout/layout.hpp"
 
 namespace ospsim {
@@ -27,18 +28,23 @@ struct Model {
 Model find_model(std::string_view name);
 std::vector<std::string> model_names();
 
-/// Whether the tokens of padding are computed: `valid` skips them in attention only (variable-length
-/// attention, as the paper's GPU path), `padded` attends densely over the padded grid (as its NPU path).
-/// Projections and FFN run on padded tokens either way, as the paper's code does.
+/// Whether the tokens of padding are computed: `valid` skips them in attention only
+/// (variable-length attention, as the paper's GPU path), `padded` attends densely over the padded
+/// grid (as its NPU path). Projections and FFN run on padded tokens either way, as the paper's code
+/// does.
 enum class PaddingWork { valid, padded };
 
-/// Floating-point operations of the matrix products of one forward pass: the sum of
-/// `dit_block_forward_cost` over the blocks. A sparse block computes the text's keys and values once per
-/// sub-sequence, as the paper's code does. Norms, modulation, embeddings and the head are left out.
+enum class BlockKind { full, token, group };
+
+/// The cost of one block's forward pass in bf16. A sparse block runs on the padded tokens and, as
+/// in the paper's code, computes the text's keys and values once per sub-sequence.
+DitBlockCost block_forward_cost(const Model& model, const Grid& grid, BlockKind kind,
+                                PaddingWork padding);
+
+/// Floating-point operations of the matrix products of one forward pass, over all blocks. Norms,
+/// modulation, embeddings and the head are left out.
 struct ForwardFlops {
-  double self_attention = 0;
-  double other = 0;
-  double total() const { return self_attention + other; }
+  double self_attention = 0, all = 0;
 };
 ForwardFlops forward_flops(const Model& model, const Grid& grid, PaddingWork padding);
 

@@ -14,7 +14,7 @@ Phases make(const char* pattern, std::int64_t k, Grid grid, bool per_frame = fal
   return Phases(parse_pattern(pattern, {k, k, k}, per_frame), grid);
 }
 
-// ---- The oracle: every pair of tokens, looked at -----------------------------------------------------
+// ---- The oracle: every pair of tokens, looked at -----------------------------------------------
 
 struct BruteForce {
   Grid grid;
@@ -28,7 +28,8 @@ struct BruteForce {
   }
   std::size_t size() const { return token_class.size(); }
 
-  std::vector<bool> step(const std::vector<bool>& reached, const std::vector<std::int64_t>& classes) const {
+  std::vector<bool> step(const std::vector<bool>& reached,
+                         const std::vector<std::int64_t>& classes) const {
     std::vector<bool> next(size());
     for (std::size_t i = 0; i < size(); ++i)
       if (reached[i])
@@ -37,7 +38,8 @@ struct BruteForce {
     return next;
   }
 
-  /// Tokens reached from `from` after each of `hops` hops, starting with the token or the group phase.
+  /// Tokens reached from `from` after each of `hops` hops, starting with the token or the group
+  /// phase.
   std::vector<std::vector<bool>> reached(std::size_t from, int hops, bool token_first) const {
     std::vector<bool> now(size());
     now[from] = true;
@@ -54,10 +56,14 @@ struct BruteForce {
   }
 };
 
-std::int64_t ones(const std::vector<bool>& set) { return std::count(set.begin(), set.end(), true); }
+std::int64_t ones(const std::vector<bool>& set) {
+  return std::count(set.begin(), set.end(), true);
+}
 
 Phases random_phases(std::int64_t max_extent) {
-  const auto extent = [&] { return *rc::gen::resize(100, rc::gen::inRange<std::int64_t>(1, max_extent)); };
+  const auto extent = [&] {
+    return *rc::gen::resize(100, rc::gen::inRange<std::int64_t>(1, max_extent));
+  };
   const Grid grid{*rc::gen::inRange<std::int64_t>(1, 5), extent(), extent()};
   const std::int64_t k = *rc::gen::resize(100, rc::gen::inRange<std::int64_t>(1, 5));
   const auto text = *rc::gen::elementOf(std::vector<std::string>{
@@ -70,14 +76,17 @@ RC_GTEST_PROP(Interaction, ReachAndDistanceEqualBruteForce, ()) {
   const Phases phases = random_phases(9);
   const BruteForce brute(phases);
   const int hops = 6;
-  std::vector<std::int64_t> least(hops + 1, phases.grid().tokens()), sum(hops + 1), within(hops + 1);
+  std::vector<std::int64_t> least(hops + 1, phases.grid().tokens()), sum(hops + 1),
+      within(hops + 1);
   for (std::size_t i = 0; i < brute.size(); ++i) {
-    const auto token_first = brute.reached(i, hops, true), group_first = brute.reached(i, hops, false);
+    const auto token_first = brute.reached(i, hops, true),
+               group_first = brute.reached(i, hops, false);
     for (std::size_t h = 0; h <= static_cast<std::size_t>(hops); ++h) {
       const std::int64_t best = std::max(ones(token_first[h]), ones(group_first[h]));
       least[h] = std::min(least[h], best);
       sum[h] += best;
-      for (std::size_t j = 0; j < brute.size(); ++j) within[h] += token_first[h][j] || group_first[h][j];
+      for (std::size_t j = 0; j < brute.size(); ++j)
+        within[h] += token_first[h][j] || group_first[h][j];
     }
   }
   const auto result = reach(phases, hops);
@@ -111,7 +120,8 @@ RC_GTEST_PROP(Interaction, CoverageEqualsBruteForce, ()) {
       for (std::int64_t x = 0; x < grid.w; ++x)
         for (std::int64_t dy = -radius; dy <= radius; ++dy)
           for (std::int64_t dx = -radius; dx <= radius; ++dx) {
-            if ((dy == 0 && dx == 0) || y + dy < 0 || y + dy >= grid.h || x + dx < 0 || x + dx >= grid.w)
+            if ((dy == 0 && dx == 0) || y + dy < 0 || y + dy >= grid.h || x + dx < 0 ||
+                x + dx >= grid.w)
               continue;
             const auto i = static_cast<std::size_t>((t * grid.h + y) * grid.w + x);
             const auto j = static_cast<std::size_t>((t * grid.h + y + dy) * grid.w + x + dx);
@@ -136,13 +146,14 @@ RC_GTEST_PROP(Interaction, ResolutionConsistencyEqualsBruteForce, ()) {
   const auto extent = [] { return *rc::gen::resize(100, rc::gen::inRange<std::int64_t>(1, 14)); };
   const Grid grid{extent() % 4 + 1, extent(), extent()};
   const std::int64_t k = *rc::gen::inRange<std::int64_t>(1, 5), new_width = extent();
-  const auto text = *rc::gen::elementOf(std::vector<std::string>{
-      "full", "skiparse-1d", "skiparse-2d", "skiparse-3d", "2+1d", "skip+window", "s0|s1", "y2,x|t0"});
+  const auto text = *rc::gen::elementOf(
+      std::vector<std::string>{"full", "skiparse-1d", "skiparse-2d", "skiparse-3d", "2+1d",
+                               "skip+window", "s0|s1", "y2,x|t0"});
   const Pattern pattern = parse_pattern(text, {k, k, k});
   for (const Phase phase : {Phase::token, Phase::group}) {
     const Layout before(pattern, grid, phase), after(pattern, {grid.t, grid.h, new_width}, phase);
-    // Numbers of sub-sequences are comparable where the other axes' digits are the same and only the
-    // most significant digit of x or i differs in size; compare the digits themselves.
+    // Numbers of sub-sequences are comparable where the other axes' digits are the same and only
+    // the most significant digit of x or i differs in size; compare the digits themselves.
     const auto digits = [](const Layout& layout, std::int64_t token) {
       std::vector<std::int64_t> values;
       for (int d = 0; d < layout.subsequence_digits(); ++d) {
@@ -160,7 +171,9 @@ RC_GTEST_PROP(Interaction, ResolutionConsistencyEqualsBruteForce, ()) {
         ++all;
         auto a = digits(before, row * grid.w + x), b = digits(after, row * new_width + x);
         // A digit that exists in one layout only is zero in the other.
-        const auto drop_zeros = [](std::vector<std::int64_t>& v) { std::erase_if(v, [](auto d) { return d % 1000000 == 0; }); };
+        const auto drop_zeros = [](std::vector<std::int64_t>& v) {
+          std::erase_if(v, [](auto d) { return d % 1000000 == 0; });
+        };
         drop_zeros(a);
         drop_zeros(b);
         same += a == b ? 1U : 0U;
@@ -173,7 +186,7 @@ RC_GTEST_PROP(Interaction, ResolutionConsistencyEqualsBruteForce, ()) {
   }
 }
 
-// ---- Known numbers -------------------------------------------------------------------------------------
+// ---- Known numbers -----------------------------------------------------------------------------
 
 TEST(Interaction, TwoHopsReachEverythingOnEveryGridOfAtLeastKSquared) {
   for (const std::int64_t k : {2, 3, 4})
@@ -187,9 +200,10 @@ TEST(Interaction, TwoHopsReachEverythingOnEveryGridOfAtLeastKSquared) {
 }
 
 TEST(Interaction, BelowKSquaredTheExactFraction) {
-  // 3 x 3 pixels, ratio 2, worked by hand for the pixel in row 1, column 2. Token phase first: row 1 has
-  // no other odd row, column 2 meets column 0, so 2 pixels; then rows 0, 1 and all columns, so 6. Group
-  // phase first: 2 pixels, then all rows and columns 0, 2: 6 again. The third hop reaches all 9.
+  // 3 x 3 pixels, ratio 2, worked by hand for the pixel in row 1, column 2. Token phase first: row
+  // 1 has no other odd row, column 2 meets column 0, so 2 pixels; then rows 0, 1 and all columns,
+  // so 6. Group phase first: 2 pixels, then all rows and columns 0, 2: 6 again. The third hop
+  // reaches all 9.
   const auto hops = reach(make("skiparse-2d", 2, {1, 3, 3}), 3);
   EXPECT_EQ(hops[0].fraction_min.numerator, 2U);
   EXPECT_EQ(hops[1].fraction_min.numerator, 6U);
@@ -218,11 +232,13 @@ TEST(Interaction, AverageDistanceOfOpenSoraPlan) {
 }
 
 TEST(Interaction, LoadAndConsistencyAtPaperSize) {
-  const Pattern two = parse_pattern("skiparse-2d", {2, 2, 2}), one = parse_pattern("skiparse-1d", {4, 4, 4});
+  const Pattern two = parse_pattern("skiparse-2d", {2, 2, 2}),
+                one = parse_pattern("skiparse-1d", {4, 4, 4});
   const Grid grid{21, 45, 80};
   const LoadBalance load = load_balance(Layout(two, grid, Phase::token));
   EXPECT_EQ(load.lengths, (std::vector<LengthCount>{{18480, 2}, {19320, 2}}));
-  EXPECT_NEAR(load.largest_over_mean_work, 2 * 19320.0 * 19320 / (19320.0 * 19320 + 18480.0 * 18480), 1e-12);
+  EXPECT_NEAR(load.largest_over_mean_work,
+              2 * 19320.0 * 19320 / (19320.0 * 19320 + 18480.0 * 18480), 1e-12);
   EXPECT_EQ(resolution_consistency(two, grid, Phase::group, 83)->value(), 1);
   EXPECT_NEAR(resolution_consistency(one, grid, Phase::token, 81)->value(), 0.25, 0.01);
   EXPECT_EQ(resolution_consistency(one, grid, Phase::token, 84)->value(), 1);
@@ -241,7 +257,8 @@ TEST(Interaction, AnisotropyKnownCases) {
 
 TEST(Interaction, BillionsOfTokens) {
   for (const Grid grid : {Grid{1000, 1001, 1003}, Grid{1, 1, 1000000007}, Grid{1000000007, 1, 1}})
-    for (const char* pattern : {"skiparse-1d", "skiparse-2d", "skiparse-3d", "window", "2+1d", "skip+window"}) {
+    for (const char* pattern :
+         {"skiparse-1d", "skiparse-2d", "skiparse-3d", "window", "2+1d", "skip+window"}) {
       const Phases phases = make(pattern, 4, grid);
       reach(phases, 3);
       EXPECT_LE(average_distance(phases).over_connected.value(), 2.0);

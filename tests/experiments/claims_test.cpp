@@ -9,21 +9,35 @@
 namespace ospsim {
 namespace {
 
-const Json computed_claim{{"id", "a.b"},       {"source", "s"},         {"statement", "t"},
-                          {"kind", "claim"},   {"published", 80640},    {"unit", "tokens"},
-                          {"how", "exact"},    {"tolerance", {{"absolute", 0}}},
-                          {"method",
-                           {{"name", "padded_tokens"}, {"grid", "21x45x80"}, {"pattern", "skiparse-2d"},
-                            {"ratio", "2"}}},
-                          {"expected", "reproduced"}};
-const Json reported_claim{{"id", "a.c"},     {"source", "s"},          {"statement", "t"},
-                          {"kind", "claim"}, {"published", 1.5},       {"unit", "s"},
+const Json computed_claim{
+    {"id", "a.b"},
+    {"source", "s"},
+    {"statement", "t"},
+    {"kind", "claim"},
+    {"published", 80640},
+    {"unit", "tokens"},
+    {"how", "exact"},
+    {"tolerance", {{"absolute", 0}}},
+    {"method",
+     {{"name", "padded_tokens"}, {"grid", "21x45x80"}, {"pattern", "skiparse-2d"}, {"ratio", "2"}}},
+    {"expected", "reproduced"}};
+const Json reported_claim{{"id", "a.c"},
+                          {"source", "s"},
+                          {"statement", "t"},
+                          {"kind", "claim"},
+                          {"published", 1.5},
+                          {"unit", "s"},
                           {"how", "reported-only"},
-                          {"expected", "not-reproducible-here"}, {"reason", "r"}};
+                          {"expected", "not-reproducible-here"},
+                          {"reason", "r"}};
 
-std::string document(const std::vector<Json>& claims) { return Json{{"claims", claims}}.dump(); }
+std::string document(const std::vector<Json>& claims) {
+  return Json{{"claims", claims}}.dump();
+}
 
-const Json& no_times() { throw UnavailableError("no result of record"); }
+const Json& no_times() {
+  throw UnavailableError("no result of record");
+}
 
 std::string rejection(const std::string& text) {
   try {
@@ -34,7 +48,8 @@ std::string rejection(const std::string& text) {
   return "";
 }
 
-std::string rejection_with(const char* field, const Json& value, const Json& base = computed_claim) {
+std::string rejection_with(const char* field, const Json& value,
+                           const Json& base = computed_claim) {
   Json claim = base;
   claim[field] = value;
   return rejection(document({claim}));
@@ -67,9 +82,11 @@ TEST(Claims, RejectionsNameTheClaim) {
   EXPECT_NE(rejection("[]"), "");
   EXPECT_NE(rejection(R"({"claims": 3})"), "");
   EXPECT_NE(rejection(R"({"claims": [3]})").find("number 1"), std::string::npos);
-  EXPECT_NE(rejection(document({computed_claim, computed_claim})).find("'a.b': stands twice"), std::string::npos);
+  EXPECT_NE(rejection(document({computed_claim, computed_claim})).find("'a.b': stands twice"),
+            std::string::npos);
   EXPECT_NE(rejection_without("id").find("number 1"), std::string::npos);
-  for (const char* field : {"source", "statement", "kind", "published", "unit", "how", "tolerance", "expected"})
+  for (const char* field :
+       {"source", "statement", "kind", "published", "unit", "how", "tolerance", "expected"})
     EXPECT_NE(rejection_without(field).find("'a.b'"), std::string::npos) << field;
   const std::vector<std::pair<const char*, Json>> bad{
       {"kind", "rumour"},
@@ -89,9 +106,15 @@ TEST(Claims, RejectionsNameTheClaim) {
       {"method", {{"name", "divination"}}},
       {"method", {{"name", "padded_tokens"}}},
       {"method", {{"name", "padded_tokens"}, {"grid", "21x"}, {"pattern", "full"}, {"ratio", "1"}}},
-      {"method", {{"name", "padded_tokens"}, {"grid", "1x1x1"}, {"pattern", "fill"}, {"ratio", "1"}}},
+      {"method",
+       {{"name", "padded_tokens"}, {"grid", "1x1x1"}, {"pattern", "fill"}, {"ratio", "1"}}},
       {"method", {{"name", "padded_tokens"}, {"grid", "1x1x1"}, {"pattern", "full"}, {"ratio", 1}}},
-      {"method", {{"name", "padded_tokens"}, {"grid", "1x1x1"}, {"pattern", "full"}, {"ratio", "1"}, {"x", 1}}},
+      {"method",
+       {{"name", "padded_tokens"},
+        {"grid", "1x1x1"},
+        {"pattern", "full"},
+        {"ratio", "1"},
+        {"x", 1}}},
       {"method", {{"name", "table_ratio"}, {"numerator", "a.b"}, {"denominator", "nobody"}}},
       {"method", {{"name", "smallest_table_ratio"}, {"ids", {"a.b"}}}},
       {"method", {{"name", "smallest_table_ratio"}, {"ids", Json::array()}}},
@@ -105,7 +128,7 @@ TEST(Claims, RejectionsNameTheClaim) {
   EXPECT_NE(rejection_without("reason", reported_claim), "");
 }
 
-// ---- The status rule -------------------------------------------------------------------------------
+// ---- The status rule ---------------------------------------------------------------------------
 
 struct StatusCase {
   Value published, ours;
@@ -115,24 +138,24 @@ struct StatusCase {
 };
 
 TEST(Claims, StatusRule) {
-  constexpr auto equal = Comparison::equal, at_least = Comparison::at_least, at_most = Comparison::at_most;
+  constexpr auto equal = Comparison::equal, at_least = Comparison::at_least,
+                 at_most = Comparison::at_most;
   constexpr auto none = std::nullopt;
-  const std::vector<StatusCase> table{
-      {4.0, 4.0, 0, none, none, equal, "reproduced"},
-      {4.0, 4.25, .25, none, none, equal, "reproduced"},
-      {4.0, 3.5, none, .125, none, equal, "reproduced"},
-      {4.0, 4.5, .25, none, none, equal, "outside-tolerance"},
-      {4.0, 1.5, none, .1, 1, equal, "outside-tolerance"},
-      {4.0, 0.9, none, .1, 1, equal, "contradicted"},
-      {4.0, 1.0, none, .1, 1, equal, "contradicted"},
-      {-2.0, 3.0, .5, none, 0, equal, "contradicted"},
-      {1.5, 1.6, .05, none, 1, at_least, "reproduced"},
-      {1.5, 1.46, .05, none, 1, at_least, "reproduced"},
-      {1.5, 1.4, .05, none, 1, at_least, "contradicted"},
-      {1.5, 1.4, .05, none, 1, at_most, "reproduced"},
-      {1.5, 1.6, .05, none, 1, at_most, "contradicted"},
-      {true, true, none, none, none, equal, "reproduced"},
-      {true, false, none, none, none, equal, "contradicted"}};
+  const std::vector<StatusCase> table{{4.0, 4.0, 0, none, none, equal, "reproduced"},
+                                      {4.0, 4.25, .25, none, none, equal, "reproduced"},
+                                      {4.0, 3.5, none, .125, none, equal, "reproduced"},
+                                      {4.0, 4.5, .25, none, none, equal, "outside-tolerance"},
+                                      {4.0, 1.5, none, .1, 1, equal, "outside-tolerance"},
+                                      {4.0, 0.9, none, .1, 1, equal, "contradicted"},
+                                      {4.0, 1.0, none, .1, 1, equal, "contradicted"},
+                                      {-2.0, 3.0, .5, none, 0, equal, "contradicted"},
+                                      {1.5, 1.6, .05, none, 1, at_least, "reproduced"},
+                                      {1.5, 1.46, .05, none, 1, at_least, "reproduced"},
+                                      {1.5, 1.4, .05, none, 1, at_least, "contradicted"},
+                                      {1.5, 1.4, .05, none, 1, at_most, "reproduced"},
+                                      {1.5, 1.6, .05, none, 1, at_most, "contradicted"},
+                                      {true, true, none, none, none, equal, "reproduced"},
+                                      {true, false, none, none, none, equal, "contradicted"}};
   for (const auto& c : table) {
     Claim claim;
     claim.published = c.published;
@@ -155,7 +178,7 @@ TEST(Claims, WithoutAMethodKeepTheirExpectation) {
   EXPECT_EQ(judge(claims, {}, no_times).size(), 2u);
 }
 
-// ---- Every method on numbers known by hand ----------------------------------------------------------
+// ---- Every method on numbers known by hand -----------------------------------------------------
 
 /// The value of a method, with cells t.one .. of the published numbers given beside it.
 Value value_of(const Json& method, const std::vector<std::pair<std::string, double>>& cells = {},
@@ -173,9 +196,12 @@ Value value_of(const Json& method, const std::vector<std::pair<std::string, doub
   return judge(parsed, {"a.b"}, times).front().ours.value();
 }
 
-double number_of(const Json& method) { return std::get<double>(value_of(method)); }
+double number_of(const Json& method) {
+  return std::get<double>(value_of(method));
+}
 
-Json on(const char* name, const char* grid, const char* pattern, const char* ratio, Json more = Json::object()) {
+Json on(const char* name, const char* grid, const char* pattern, const char* ratio,
+        Json more = Json::object()) {
   Json method{{"name", name}, {"grid", grid}, {"pattern", pattern}, {"ratio", ratio}};
   method.update(more);
   return method;
@@ -185,10 +211,12 @@ TEST(Methods, Interaction) {
   EXPECT_DOUBLE_EQ(number_of(on("average_distance", "1x1x4", "full", "1")), .75);
   // 1x4x4, ratio 2: from each token 3 + 3 others in one operation, the other 9 in two.
   EXPECT_DOUBLE_EQ(number_of(on("average_distance", "1x4x4", "skiparse-2d", "2")), 1.5);
-  EXPECT_DOUBLE_EQ(number_of(on("reach_fraction", "1x4x4", "skiparse-2d", "2", {{"hops", 1}})), .25);
+  EXPECT_DOUBLE_EQ(number_of(on("reach_fraction", "1x4x4", "skiparse-2d", "2", {{"hops", 1}})),
+                   .25);
   EXPECT_DOUBLE_EQ(number_of(on("reach_fraction", "1x4x4", "skiparse-2d", "2", {{"hops", 2}})), 1);
   // Tiles {0,1} and {2,3}: of the three neighbouring pairs, two meet.
-  EXPECT_DOUBLE_EQ(number_of(on("neighbour_coverage", "1x1x4", "window", "1,1,2", {{"radius", 1}})), 2. / 3);
+  EXPECT_DOUBLE_EQ(number_of(on("neighbour_coverage", "1x1x4", "window", "1,1,2", {{"radius", 1}})),
+                   2. / 3);
 }
 
 TEST(Methods, Lengths) {
@@ -214,33 +242,51 @@ TEST(Methods, LocalEquivalence) {
 }
 
 TEST(Methods, Flops) {
-  // One token, one block: attention 4d; q, k, v, o 8d^2; FFN 4df; cross-attention 4d^2 + 4Ld^2 + 4Ld.
+  // One token, one block: attention 4d; q, k, v, o 8d^2; FFN 4df; cross-attention 4d^2 + 4Ld^2 +
+  // 4Ld.
   constexpr double d = 5120, f = 13824, text = 512, attention = 4 * d;
-  constexpr double block = attention + 8 * d * d + 4 * d * f + 4 * d * d + 4 * text * d * d + 4 * text * d;
-  EXPECT_DOUBLE_EQ(number_of({{"name", "forward_flops"}, {"model", "wan2.1-14b"}, {"grid", "1x1x1"},
-                              {"counting", "valid"}}), 40 * block);
-  EXPECT_DOUBLE_EQ(number_of({{"name", "self_attention_share_percent"}, {"model", "wan2.1-14b"},
-                              {"grid", "1x1x1"}}), 100 * attention / block);
+  constexpr double block =
+      attention + 8 * d * d + 4 * d * f + 4 * d * d + 4 * text * d * d + 4 * text * d;
+  EXPECT_DOUBLE_EQ(number_of({{"name", "forward_flops"},
+                              {"model", "wan2.1-14b"},
+                              {"grid", "1x1x1"},
+                              {"counting", "valid"}}),
+                   40 * block);
+  EXPECT_DOUBLE_EQ(
+      number_of(
+          {{"name", "self_attention_share_percent"}, {"model", "wan2.1-14b"}, {"grid", "1x1x1"}}),
+      100 * attention / block);
   EXPECT_DOUBLE_EQ(number_of({{"name", "self_attention_flops_ratio"}, {"grid", "21x48x80"}}), 2.5);
-  const double wan = number_of({{"name", "forward_flops"}, {"model", "wan2.1-14b"}, {"grid", "2x5x7"},
+  const double wan = number_of({{"name", "forward_flops"},
+                                {"model", "wan2.1-14b"},
+                                {"grid", "2x5x7"},
                                 {"counting", "padded"}});
-  const double osp = number_of({{"name", "forward_flops"}, {"model", "osp-next-14b"}, {"grid", "2x5x7"},
+  const double osp = number_of({{"name", "forward_flops"},
+                                {"model", "osp-next-14b"},
+                                {"grid", "2x5x7"},
                                 {"counting", "padded"}});
-  EXPECT_DOUBLE_EQ(number_of({{"name", "forward_flops_ratio"}, {"grid", "2x5x7"}, {"counting", "padded"}}),
-                   wan / osp);
+  EXPECT_DOUBLE_EQ(
+      number_of({{"name", "forward_flops_ratio"}, {"grid", "2x5x7"}, {"counting", "padded"}}),
+      wan / osp);
 }
 
 TEST(Methods, Tables) {
   const std::vector<std::pair<std::string, double>> cells{{"t.one", 12}, {"t.two", 4}};
-  EXPECT_EQ(value_of({{"name", "table_ratio"}, {"numerator", "t.one"}, {"denominator", "t.two"}}, cells), Value(3.));
-  EXPECT_EQ(value_of({{"name", "table_difference"}, {"minuend", "t.one"}, {"subtrahend", "t.two"}}, cells), Value(8.));
-  EXPECT_EQ(value_of({{"name", "table_efficiency"}, {"one", "t.one"}, {"many", "t.two"}, {"devices", 4}}, cells),
-            Value(.75));
+  EXPECT_EQ(
+      value_of({{"name", "table_ratio"}, {"numerator", "t.one"}, {"denominator", "t.two"}}, cells),
+      Value(3.));
+  EXPECT_EQ(value_of({{"name", "table_difference"}, {"minuend", "t.one"}, {"subtrahend", "t.two"}},
+                     cells),
+            Value(8.));
+  EXPECT_EQ(
+      value_of({{"name", "table_efficiency"}, {"one", "t.one"}, {"many", "t.two"}, {"devices", 4}},
+               cells),
+      Value(.75));
 }
 
 TEST(Methods, SmallestTableRatio) {
-  Json cell_one = reported_claim, cell_two = reported_claim, up = computed_claim, down = computed_claim,
-       smallest = computed_claim;
+  Json cell_one = reported_claim, cell_two = reported_claim, up = computed_claim,
+       down = computed_claim, smallest = computed_claim;
   cell_one["id"] = "t.one";
   cell_two["id"] = "t.two";
   cell_one["published"] = 12;
@@ -259,11 +305,17 @@ TEST(Methods, VbenchAggregates) {
   // Every column at the top of its range, but dynamic degree and the colour at the bottom.
   for (const char* column : {"sc", "bc", "tf", "aq", "iq", "objc", "mo", "ha", "sr"})
     cells.emplace_back(std::string("table1.m.") + column, 100);
-  for (const auto& [column, most] : std::vector<std::pair<std::string, double>>{
-           {"ms", 99.75}, {"dd", 0}, {"color", 0}, {"scene", 82.22}, {"as", 28.55}, {"ts", 36.4}, {"overc", 36.4}})
+  for (const auto& [column, most] : std::vector<std::pair<std::string, double>>{{"ms", 99.75},
+                                                                                {"dd", 0},
+                                                                                {"color", 0},
+                                                                                {"scene", 82.22},
+                                                                                {"as", 28.55},
+                                                                                {"ts", 36.4},
+                                                                                {"overc", 36.4}})
     cells.emplace_back("table1.m." + column, most);
   const auto aggregate = [&](const char* name) {
-    return std::get<double>(value_of({{"name", "vbench_aggregate"}, {"model", "m"}, {"aggregate", name}}, cells));
+    return std::get<double>(
+        value_of({{"name", "vbench_aggregate"}, {"model", "m"}, {"aggregate", name}}, cells));
   };
   EXPECT_NEAR(aggregate("quality"), 100 * 6 / 6.5, 1e-9);
   EXPECT_NEAR(aggregate("semantic"), 100 * 8. / 9, 1e-9);
@@ -272,9 +324,12 @@ TEST(Methods, VbenchAggregates) {
 
 TEST(Methods, AttentionTimeRatio) {
   const Json times{{"grid", {21, 48, 80}},
-                   {"cases", {{{"pattern", "full"}, {"ratio", 1}, {"time_ratio", 1.0}},
-                              {{"pattern", "skiparse-2d"}, {"ratio", 2}, {"time_ratio", 3.75}}}}};
-  const auto ask = [&](const char* grid) { return on("attention_time_ratio", grid, "skiparse-2d", "2"); };
+                   {"cases",
+                    {{{"pattern", "full"}, {"ratio", 1}, {"time_ratio", 1.0}},
+                     {{"pattern", "skiparse-2d"}, {"ratio", 2}, {"time_ratio", 3.75}}}}};
+  const auto ask = [&](const char* grid) {
+    return on("attention_time_ratio", grid, "skiparse-2d", "2");
+  };
   EXPECT_EQ(value_of(ask("21x48x80"), {}, [&]() -> const Json& { return times; }), Value(3.75));
 
   Json claim = computed_claim;

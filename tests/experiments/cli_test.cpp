@@ -28,7 +28,9 @@ class Cli : public testing::Test {
  protected:
   TemporaryFolder folder;
 
-  Program start(const std::string& line) const { return Program(words(line), {.folder = folder.path()}); }
+  Program start(const std::string& line) const {
+    return Program(words(line), {.folder = folder.path()});
+  }
 
   /// The one JSON document that a command prints when it goes well, and nothing else.
   Json json(const std::string& line) const {
@@ -52,10 +54,11 @@ class Cli : public testing::Test {
   }
 };
 
-// ---- The frame --------------------------------------------------------------------------------------
+// ---- The frame ---------------------------------------------------------------------------------
 
 TEST_F(Cli, HelpHasAnExample) {
-  for (const char* command : {"layout", "reach", "attend", "run", "reproduce", "show", "list", "doctor"}) {
+  for (const char* command :
+       {"layout", "reach", "attend", "run", "reproduce", "show", "list", "doctor"}) {
     const Program program = start(std::string(command) + " --help");
     EXPECT_EQ(program.wait(), 0);
     EXPECT_NE(program.out().find("Example:\n"), std::string::npos) << command;
@@ -83,7 +86,8 @@ TEST_F(Cli, RefusesBadWordsInOneLine) {
 
 TEST_F(Cli, RefusesBadGridsAndPatterns) {
   const std::string rest = " --pattern skiparse-2d --phase token";
-  for (const char* grid : {"21x", "0x1x1", "axbxc", "-1x2x3", "99999999x99999999x99999999", "1x2x3x4"})
+  for (const char* grid :
+       {"21x", "0x1x1", "axbxc", "-1x2x3", "99999999x99999999x99999999", "1x2x3x4"})
     expect_refusal("layout --ratio 2" + rest + " --grid " + grid, "--grid");
   for (const char* ratio : {"0", "-2", "two", "2,2", "65537"})
     expect_refusal("layout --grid 2x4x4" + rest + " --ratio " + ratio, "--ratio");
@@ -94,9 +98,19 @@ TEST_F(Cli, RefusesBadGridsAndPatterns) {
   expect_refusal("layout --resolution 720p --frames 80 --ratio 2" + rest, "--resolution");
   expect_refusal("layout --grid 2x4x4 --ratio 2 --pattern skiparse-9d --phase token", "--pattern");
   expect_refusal("layout --grid 2x4x4 --ratio 2 --pattern skiparse-2d --phase third", "--phase");
-  expect_refusal("layout --grid 1x1x1 --ratio 65536 --pattern skiparse-2d --phase token", "pattern");
+  expect_refusal("layout --grid 1x1x1 --ratio 65536 --pattern skiparse-2d --phase token",
+                 "pattern");
   expect_refusal("layout --grid 300x300x300 --pattern full --phase token --indices", "--indices");
   expect_refusal("reach --grid 2x4x4 --pattern full --hops 0", "--hops");
+}
+
+TEST_F(Cli, TakesAnyBytesInItsWords) {
+  const Words lines{"reach", "--grid", "1\n2", "--pattern", "full"};
+  expect_refusal(Program(lines, {.folder = folder.path()}), 2, "--grid");
+  const Words bytes{"reach", "--grid", "1x2x2", "--pattern", "full", "--save", "\xff.h5", "--json"};
+  const Program program(bytes, {.folder = folder.path()});
+  EXPECT_EQ(program.wait(), 0);
+  EXPECT_NO_THROW(load_result(folder.file("\xff.h5")));
 }
 
 TEST_F(Cli, SaysWhenStandardOutputIsFull) {
@@ -121,12 +135,13 @@ TEST_F(Cli, SavesWholeResultsOrNone) {
   expect_refusal(reach + " --save r.h5/x.h5", "--save");
   expect_refusal(reach + " --save /dev/full", "--save");
   expect_refusal(reach + " --save .", "--save");
-  expect_refusal(Program(words(reach + " --save full.h5"), {.folder = folder.path(), .largest_file_bytes = 4000}),
+  expect_refusal(Program(words(reach + " --save full.h5"),
+                         {.folder = folder.path(), .largest_file_bytes = 4000}),
                  2, "full.h5");
   EXPECT_EQ(folder.entries(), 1u);
 }
 
-// ---- layout, reach, doctor, list, run ----------------------------------------------------------------
+// ---- layout, reach, doctor, list, run ----------------------------------------------------------
 
 TEST_F(Cli, LayoutFields) {
   const Json paper = json("layout --resolution 720p --pattern skiparse-2d --phase group --ratio 2");
@@ -140,9 +155,12 @@ TEST_F(Cli, LayoutFields) {
   const Json flat = json("layout --grid 1x3x5 --pattern skiparse-1d --phase token --ratio 4");
   EXPECT_FALSE(flat.contains("padded_grid"));
   EXPECT_EQ(flat.at("padded_tokens"), 16);
-  EXPECT_EQ(json("layout --grid 1x4x4 --pattern window --tiles 1,2,2 --phase token").at("subsequences"), 4);
+  EXPECT_EQ(
+      json("layout --grid 1x4x4 --pattern window --tiles 1,2,2 --phase token").at("subsequences"),
+      4);
   EXPECT_EQ(json("layout --grid 3x4x4 --pattern 2+1d --phase token").at("subsequences"), 3);
-  EXPECT_EQ(json("layout --grid 2x3x5 --pattern skiparse-1d --per-frame --phase token --ratio 2").at("spelled"),
+  EXPECT_EQ(json("layout --grid 2x3x5 --pattern skiparse-1d --per-frame --phase token --ratio 2")
+                .at("spelled"),
             "s0|s1");
 }
 
@@ -150,7 +168,8 @@ TEST_F(Cli, LayoutIndicesAreTheIndexFormOfThePaper) {
   constexpr std::int64_t T = 2, H = 5, W = 7, k = 2, padded_h = 8, padded_w = 8;
   for (const char* phase : {"token", "group"}) {
     const Json document =
-        json(std::string("layout --grid 2x5x7 --pattern skiparse-2d --ratio 2 --indices --phase ") + phase);
+        json(std::string("layout --grid 2x5x7 --pattern skiparse-2d --ratio 2 --indices --phase ") +
+             phase);
     const bool token = phase[0] == 't';
     std::size_t i = 0;
     for (std::int64_t t = 0; t < T; ++t)
@@ -190,7 +209,10 @@ TEST_F(Cli, ReachFields) {
   EXPECT_EQ(tiles.at("average_distance_connected"), .5);
   EXPECT_TRUE(json("reach --grid 1x1x4 --pattern window --ratio 1,1,4").at("anisotropy").is_null());
   EXPECT_EQ(json("reach --grid 3x4x5 --pattern 2+1d").at("phase_sparsity"), (Json{3, 20}));
-  EXPECT_TRUE(json("reach --grid 3x1x1 --pattern full").at("neighbour_coverage")[0].at("fraction").is_null());
+  EXPECT_TRUE(json("reach --grid 3x1x1 --pattern full")
+                  .at("neighbour_coverage")[0]
+                  .at("fraction")
+                  .is_null());
 }
 
 TEST_F(Cli, DoctorListAndFigure) {
@@ -198,7 +220,8 @@ TEST_F(Cli, DoctorListAndFigure) {
   for (const char* name : {"cuda", "mpi", "hdf5", "simgrid", "torch", "avx512", "amx"}) {
     const Json& feature = features.at(name);
     EXPECT_TRUE(feature.at("built").is_boolean() && feature.at("reason").is_string()) << name;
-    EXPECT_NE(feature.at("available").get<bool>(), !feature.at("reason").get<std::string>().empty()) << name;
+    EXPECT_NE(feature.at("available").get<bool>(), !feature.at("reason").get<std::string>().empty())
+        << name;
   }
   const Json all = json("list");
   EXPECT_EQ(all.at("patterns").size(), 7u);
@@ -219,7 +242,7 @@ TEST_F(Cli, AttentionTimeChecksItselfAndMeasuresEachCase) {
   EXPECT_EQ(times.at("samples").size(), 7 * times.at("cases").size());
 }
 
-// ---- attend ------------------------------------------------------------------------------------------
+// ---- attend ------------------------------------------------------------------------------------
 
 constexpr std::int64_t heads = 2, tokens = 2 * 5 * 7, head_dim = 16;
 const std::string attend_words = " --grid 2x5x7 --pattern skiparse-2d --ratio 2 --phase group";
@@ -239,7 +262,8 @@ class Attend : public Cli {
   void write(const std::string& name, const Tensors& tensors,
              const std::vector<std::int64_t>& shape = {heads, tokens, head_dim}) const {
     Hdf5File file = Hdf5File::create(folder.file(name), name);
-    for (const auto& [dataset, values] : tensors) file.write<T>(dataset, shape, converted<T>(values));
+    for (const auto& [dataset, values] : tensors)
+      file.write<T>(dataset, shape, converted<T>(values));
     file.close();
   }
 
@@ -270,7 +294,8 @@ class Attend : public Cli {
           for (std::int64_t d = 0; d < head_dim; ++d) logit += at("q", h, i, d) * at("k", h, j, d);
           const double weight = std::exp(logit / std::sqrt(double{head_dim}));
           sum += weight;
-          for (std::int64_t d = 0; d < head_dim; ++d) row[static_cast<std::size_t>(d)] += weight * at("v", h, j, d);
+          for (std::int64_t d = 0; d < head_dim; ++d)
+            row[static_cast<std::size_t>(d)] += weight * at("v", h, j, d);
         }
         for (const double value : row) o.push_back(value / sum);
       }
@@ -283,8 +308,9 @@ TEST_F(Attend, EqualsMaskedAttention) {
   write("in.h5", tensors);
   write<double>("double.h5", tensors);
   const auto expected = masked_attention(tensors);
-  for (const char* line : {"--input in.h5 --backend naive", "--input double.h5 --backend naive",
-                           "--input in.h5 --backend cpu", "--input double.h5 --backend cpu --threads 2"}) {
+  for (const char* line :
+       {"--input in.h5 --backend naive", "--input double.h5 --backend naive",
+        "--input in.h5 --backend cpu", "--input double.h5 --backend cpu --threads 2"}) {
     const Json report = json("attend --output out.h5 " + (line + attend_words));
     EXPECT_LE(relative_l2(output("out.h5"), expected), 2e-6) << line;
     EXPECT_GT(report.at("time_ms").get<double>(), 0);
@@ -355,13 +381,16 @@ TEST_F(Attend, RefusesBadInput) {
 TEST_F(Attend, RefusesBadOutput) {
   write("in.h5", random_tensors());
   const std::string attend = "attend --backend cpu --input in.h5" + attend_words + " --output ";
-  for (const char* out : {"no/such/folder/o.h5", "in.h5", "./in.h5", "in.h5/o.h5", ".", "/dev/full"})
+  for (const char* out :
+       {"no/such/folder/o.h5", "in.h5", "./in.h5", "in.h5/o.h5", ".", "/dev/full"})
     expect_refusal(attend + out, "--output");
   for (const rlim_t limit : {300u, 4000u, 12000u})
-    expect_refusal(Program(words(attend + "o.h5"), {.folder = folder.path(), .largest_file_bytes = limit}), 2,
-                   "o.h5");
+    expect_refusal(
+        Program(words(attend + "o.h5"), {.folder = folder.path(), .largest_file_bytes = limit}), 2,
+        "o.h5");
   expect_refusal("attend --backend gpu --input in.h5 --output o.h5" + attend_words, "--backend");
-  expect_refusal("attend --backend cpu --precision f16 --input in.h5 --output o.h5" + attend_words, "--precision");
+  expect_refusal("attend --backend cpu --precision f16 --input in.h5 --output o.h5" + attend_words,
+                 "--precision");
   EXPECT_EQ(folder.entries(), 1u);
 }
 
@@ -369,16 +398,19 @@ TEST_F(Attend, SaysWhatThisMachineLacks) {
   const Json cuda = json("doctor").at("features").at("cuda");
   if (cuda.at("available").get<bool>()) GTEST_SKIP() << "this machine has a CUDA device";
   write("in.h5", random_tensors());
-  expect_refusal(start("attend --backend cuda --input in.h5 --output o.h5" + attend_words), 3, "cuda");
+  expect_refusal(start("attend --backend cuda --input in.h5 --output o.h5" + attend_words), 3,
+                 "cuda");
   EXPECT_EQ(folder.entries(), 1u);
 }
 
 TEST_F(Attend, InterruptedLeavesNothing) {
   Tensors long_work;
-  for (const char* name : {"q", "k", "v"}) long_work[name] = std::vector<double>(heads * 16384, 1.0);
+  for (const char* name : {"q", "k", "v"})
+    long_work[name] = std::vector<double>(heads * 16384, 1.0);
   write("in.h5", long_work, {heads, 16384, 1});
-  const Program program =
-      start("attend --backend naive --input in.h5 --output o.h5 --grid 1x128x128 --pattern full --phase token");
+  const Program program = start(
+      "attend --backend naive --input in.h5 --output o.h5 --grid 1x128x128 --pattern full --phase "
+      "token");
   for (int tries = 0; folder.entries() < 2 && tries < 1000; ++tries)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_EQ(folder.entries(), 2u);
@@ -387,7 +419,7 @@ TEST_F(Attend, InterruptedLeavesNothing) {
   EXPECT_EQ(folder.entries(), 1u);
 }
 
-// ---- reproduce ---------------------------------------------------------------------------------------
+// ---- reproduce ---------------------------------------------------------------------------------
 
 TEST_F(Cli, ReproduceHasEveryFieldOfEveryClaim) {
   const Program program = start("reproduce --quick --json --save r.h5");
@@ -396,12 +428,12 @@ TEST_F(Cli, ReproduceHasEveryFieldOfEveryClaim) {
   EXPECT_EQ(status, document.at("unexpected").empty() ? 0 : 1);
   const std::set<std::string> how{"exact",     "measured-cpu", "measured-cuda", "measured-mpi",
                                   "simulated", "modelled",     "reported-only"};
-  const std::set<std::string> statuses{"reproduced", "outside-tolerance", "contradicted", "not-reproducible-here",
-                                       "not-implemented-yet"};
+  const std::set<std::string> statuses{"reproduced", "outside-tolerance", "contradicted",
+                                       "not-reproducible-here", "not-implemented-yet"};
   std::set<std::string> ids;
   for (const auto& claim : document.at("claims")) {
-    for (const char* field : {"id", "source", "statement", "published", "ours", "unit", "how", "tolerance", "status",
-                              "result_file"})
+    for (const char* field : {"id", "source", "statement", "published", "ours", "unit", "how",
+                              "tolerance", "status", "result_file"})
       ASSERT_TRUE(claim.contains(field)) << claim;
     EXPECT_TRUE(ids.insert(claim.at("id")).second);
     EXPECT_TRUE(how.contains(claim.at("how")));
@@ -415,11 +447,22 @@ TEST_F(Cli, ReproduceHasEveryFieldOfEveryClaim) {
 
 TEST_F(Cli, ReproduceFailsWhenAClaimTurnsOutOtherwise) {
   const auto claims = [](const char* expected) {
-    return Json{{"claims", {{{"id", "x.y"}, {"source", "s"}, {"statement", "t"}, {"kind", "claim"}, {"published", 5},
-                             {"unit", "tokens"}, {"how", "exact"}, {"tolerance", {{"absolute", 0}}},
-                             {"method", {{"name", "padded_tokens"}, {"grid", "1x1x3"}, {"pattern", "window"},
-                                         {"ratio", "1,1,2"}}},
-                             {"expected", expected}, {"reason", "padding"}}}}};
+    return Json{{"claims",
+                 {{{"id", "x.y"},
+                   {"source", "s"},
+                   {"statement", "t"},
+                   {"kind", "claim"},
+                   {"published", 5},
+                   {"unit", "tokens"},
+                   {"how", "exact"},
+                   {"tolerance", {{"absolute", 0}}},
+                   {"method",
+                    {{"name", "padded_tokens"},
+                     {"grid", "1x1x3"},
+                     {"pattern", "window"},
+                     {"ratio", "1,1,2"}}},
+                   {"expected", expected},
+                   {"reason", "padding"}}}}};
   };
   const auto status_with = [&](const char* expected) {
     std::ofstream(folder.file("claims.json")) << claims(expected);
@@ -427,7 +470,8 @@ TEST_F(Cli, ReproduceFailsWhenAClaimTurnsOutOtherwise) {
   };
   EXPECT_EQ(status_with("outside-tolerance"), 0);
   EXPECT_EQ(status_with("reproduced"), 1);
-  const Program one = start("reproduce --quick --claims claims.json --claim x.y --save r.h5 --json");
+  const Program one =
+      start("reproduce --quick --claims claims.json --claim x.y --save r.h5 --json");
   EXPECT_EQ(one.wait(), 1);
   EXPECT_EQ(Json::parse(one.out()).at("unexpected"), Json{"x.y"});
   EXPECT_EQ(Json::parse(one.out()).at("claims")[0].at("ours"), 4.0);

@@ -24,8 +24,7 @@ using Backends = testing::Types<std::integral_constant<Backend, Backend::naive>,
                                 std::integral_constant<Backend, Backend::cpu>>;
 TYPED_TEST_SUITE(Attention, Backends);
 
-// ---- Hand-sized numbers
-// ----------------------------------------------------------------------------
+// ---- Hand-sized numbers ------------------------------------------------------------------------
 
 TYPED_TEST(Attention, OneQueryTwoKeys) {
   // Logits 0 and ln 3, so weights 1/4 and 3/4; o = 4/4 + 3*8/4 = 7.
@@ -87,8 +86,7 @@ TYPED_TEST(Attention, RowsNoGroupNamesStayUntouched) {
   EXPECT_EQ(r.dv[1], untouched);
 }
 
-// ---- Against a dense masked softmax, the mask built without layouts
-// -----------------------------------
+// ---- Against a dense masked softmax, the mask built without layouts ----------------------------
 
 struct PatternCase {
   const char* name;
@@ -172,8 +170,7 @@ TEST(AttentionNaive, BackwardEqualsFiniteDifferences) {
   for (std::size_t i = 0; i < inputs.v.size(); ++i) check(inputs.v, i, r.dv[i]);
 }
 
-// ---- Identities
-// ---------------------------------------------------------------------------------------
+// ---- Identities --------------------------------------------------------------------------------
 
 TYPED_TEST(Attention, RatioOneIsFullAttentionToTheBit) {
   const Grid grid{2, 7, 11};
@@ -251,8 +248,7 @@ TYPED_TEST(Attention, LseIsOptional) {
   EXPECT_EQ(o, o_with);
 }
 
-// ---- Costs
-// ----------------------------------------------------------------------------------------------
+// ---- Costs -------------------------------------------------------------------------------------
 
 TEST(AttentionCost, CountsPairs) {
   const Layout layout(parse_pattern("skiparse-2d", {2, 2, 2}), {21, 45, 80}, Phase::token);
@@ -269,8 +265,7 @@ TEST(AttentionCost, CountsPairs) {
   EXPECT_DOUBLE_EQ(backward.bytes, (4 * 3 + 4 * 2) * 2 * 5 * 4);
 }
 
-// ---- Bad input
-// ------------------------------------------------------------------------------------------
+// ---- Bad input ---------------------------------------------------------------------------------
 
 TYPED_TEST(Attention, RejectsWrongSizes) {
   using T = Real<TestFixture::backend>;

@@ -174,8 +174,7 @@ struct Rope {
   }
 };
 
-// ---- What holds for all of them
-// -----------------------------------------------------------------------
+// ---- What holds for all of them ----------------------------------------------------------------
 
 template <class Operation>
 Arrays<double> random_inputs(const Operation& operation) {
@@ -270,8 +269,7 @@ TEST(BlockCpu, EqualsNaiveOnEveryInstructionSetOfThisMachine) {
   }
 }
 
-// ---- Known values
-// ---------------------------------------------------------------------------------------
+// ---- Known values ------------------------------------------------------------------------------
 
 template <class B>
 class Block : public testing::Test {
@@ -392,8 +390,7 @@ TEST(Rope, PositionsTravelWithTheTokens) {
   }
 }
 
-// ---- Costs and bad input
-// ----------------------------------------------------------------------------------
+// ---- Costs and bad input -----------------------------------------------------------------------
 
 TEST(BlockCost, CountsMultiplyAddsTwiceAndOperandsOnce) {
   EXPECT_EQ(linear_forward_cost({3, 4, 5}, 2).flops, 120);

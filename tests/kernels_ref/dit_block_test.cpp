@@ -195,8 +195,7 @@ TEST(DitBlock, RejectsWrongSizes) {
   EXPECT_THROW(run<Backend::cuda>(good), UnavailableError);
 }
 
-// ---- Costs: paper facts, section 3
-// --------------------------------------------------------------------------
+// ---- Costs: paper facts, section 3 -------------------------------------------------------------
 
 constexpr DitBlockShape wan_14b{
     .rows = 75600, .text_rows = 512, .dim = 5120, .heads = 40, .ffn_dim = 13824};

@@ -17,13 +17,15 @@ Layout make(const char* pattern, std::int64_t k, Grid grid, Phase phase, bool pe
   return Layout(parse_pattern(pattern, {k, k, k}, per_frame), grid, phase);
 }
 
-std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+std::int64_t round_up(std::int64_t n, std::int64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
 
-// ---- Hand-sized numbers ----------------------------------------------------------------------------
+// ---- Hand-sized numbers ------------------------------------------------------------------------
 
 TEST(Layout, Skiparse2dOnOneFourByFourFrame) {
-  // Ratio 2: token phase gathers every second pixel, group phase the blocks of two by two that are two
-  // apart. Numbers of sub-sequences, pixel by pixel:
+  // Ratio 2: token phase gathers every second pixel, group phase the blocks of two by two that are
+  // two apart. Numbers of sub-sequences, pixel by pixel:
   const std::vector<std::int64_t> token{0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1, 2, 3, 2, 3};
   const std::vector<std::int64_t> group{0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 3, 3};
   const Layout t = make("skiparse-2d", 2, {1, 4, 4}, Phase::token);
@@ -56,7 +58,7 @@ TEST(Layout, PaperGrids) {
             (std::vector<LengthCount>{{20160, 4}}));
 }
 
-// ---- Against the paper's index form (section 3.1, Open-Sora Plan v1.3), written out --------------
+// ---- Against the paper's index form (section 3.1, Open-Sora Plan v1.3), written out ------------
 
 struct Case {
   Grid grid;
@@ -66,8 +68,8 @@ struct Case {
 std::vector<Case> ragged_cases() {
   std::vector<Case> cases;
   for (const std::int64_t k : {1, 2, 3, 4})
-    for (const Grid grid : {Grid{1, 1, 1}, Grid{2, 5, 7}, Grid{3, 9, 16}, Grid{2, 17, 10}, Grid{5, 4, 33},
-                            Grid{1, 36, 36}})
+    for (const Grid grid : {Grid{1, 1, 1}, Grid{2, 5, 7}, Grid{3, 9, 16}, Grid{2, 17, 10},
+                            Grid{5, 4, 33}, Grid{1, 36, 36}})
       cases.push_back({grid, k});
   return cases;
 }
@@ -84,10 +86,12 @@ TEST(Layout, Skiparse2dIsTheIndexFormOfThePaper) {
           const std::int64_t i = (t * grid.h + y) * grid.w + x;
           const std::int64_t y0 = y % k, y1 = y / k % k, yb = y / (k * k);
           const std::int64_t x0 = x % k, x1 = x / k % k, xb = x / (k * k);
-          ASSERT_EQ(token.place(i),
-                    (Place{y0 * k + x0, (t * (height / k) + yb * k + y1) * (width / k) + xb * k + x1}));
-          ASSERT_EQ(group.place(i),
-                    (Place{y1 * k + x1, (t * (height / k) + yb * k + y0) * (width / k) + xb * k + x0}));
+          ASSERT_EQ(
+              token.place(i),
+              (Place{y0 * k + x0, (t * (height / k) + yb * k + y1) * (width / k) + xb * k + x1}));
+          ASSERT_EQ(
+              group.place(i),
+              (Place{y1 * k + x1, (t * (height / k) + yb * k + y0) * (width / k) + xb * k + x0}));
         }
   }
 }
@@ -153,7 +157,7 @@ TEST(Layout, EqualPatternsAreEqualLayouts) {
 static_assert(std::is_trivially_copyable_v<Layout>);
 static_assert(Grid{21, 45, 80}.tokens() == 75600);
 
-// ---- Properties over random grids ------------------------------------------------------------------
+// ---- Properties over random grids --------------------------------------------------------------
 
 struct RandomLayout {
   Grid grid;
@@ -217,7 +221,8 @@ RC_GTEST_PROP(LayoutProperty, Skiparse2dSwitchIsAnInvolution, ()) {
   const Layout token = make("skiparse-2d", k, grid, Phase::token);
   const Layout group = make("skiparse-2d", k, grid, Phase::group);
   const Rearrangement there(token, group), back(group, token);
-  for (std::int64_t from = 0; from < there.size(); ++from) RC_ASSERT(there.map(from) == back.map(from));
+  for (std::int64_t from = 0; from < there.size(); ++from)
+    RC_ASSERT(there.map(from) == back.map(from));
 }
 
 // Paper section 3.2: rearranging a frame is rearranging each k^2 x k^2 unit by itself.
@@ -233,7 +238,8 @@ RC_GTEST_PROP(LayoutProperty, LocalEquivalence, ()) {
       const std::int64_t t = i / whole.frame_tokens(), y = i / whole.w % whole.h, x = i % whole.w;
       const Place inside = of_unit.place((t * unit + y % unit) * unit + x % unit);
       const std::int64_t uy = inside.slot / k % k, ux = inside.slot % k;
-      const std::int64_t slot = (t * rows * k + y / unit * k + uy) * columns * k + x / unit * k + ux;
+      const std::int64_t slot =
+          (t * rows * k + y / unit * k + uy) * columns * k + x / unit * k + ux;
       RC_ASSERT(of_whole.place(i) == (Place{inside.subsequence, slot}));
     }
   }
@@ -265,16 +271,17 @@ TEST(Layout, BillionsOfTokensAreClosedForm) {
   EXPECT_EQ(valid_lengths(flat), (std::vector<LengthCount>{{1, 1}, {4, 250000000}}));
 }
 
-// ---- Bad input --------------------------------------------------------------------------------------
+// ---- Bad input ---------------------------------------------------------------------------------
 
 TEST(Layout, RejectsWhatItCannotLay) {
-  for (const char* grid : {"", "21x45", "21x45x80x1", "0x45x80", "-1x4x4", "21X45X80", "21x45x80 ", "axbxc",
-                           "99999999999999999999x1x1", "1000000x1000000x1000000", "21xx80"})
+  for (const char* grid :
+       {"", "21x45", "21x45x80x1", "0x45x80", "-1x4x4", "21X45X80", "21x45x80 ", "axbxc",
+        "99999999999999999999x1x1", "1000000x1000000x1000000", "21xx80"})
     EXPECT_THROW(parse_grid(grid), InputError) << grid;
   for (const char* ratio : {"", "0", "-2", "2,2", "1,2,3,4", "2.5", "70000", "k", "2,"})
     EXPECT_THROW(parse_ratio(ratio), InputError) << ratio;
-  for (const char* pattern : {"", "skiparse", "z0", "y0|y1|y2", "y0,y0", "y0,i0", "i0|x0", "t,i0", "y/0",
-                              "y-1", "y0,", "|", "y10", "t0,s0|y1"})
+  for (const char* pattern : {"", "skiparse", "z0", "y0|y1|y2", "y0,y0", "y0,i0", "i0|x0", "t,i0",
+                              "y/0", "y-1", "y0,", "|", "y10", "t0,s0|y1"})
     EXPECT_THROW(parse_pattern(pattern, {2, 2, 2}), InputError) << pattern;
   EXPECT_THROW(parse_pattern("skiparse-2d", {1, 2, 2}), InputError);
   EXPECT_THROW(parse_pattern("skiparse-2d", {2, 2, 2}, true), InputError);

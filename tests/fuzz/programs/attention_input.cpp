@@ -1,6 +1,7 @@
+#include "experiments/store/attention_input.hpp"
+
 #include <vector>
 
-#include "experiments/store/attention_input.hpp"
 #include "tests/fuzz/programs/damaged_file.hpp"
 #include "tests/fuzz/programs/fuzz.hpp"
 

@@ -16,7 +16,8 @@ class DamagedFile {
   /// `write` makes the sound file at the path it is given.
   template <class F>
   explicit DamagedFile(const F& write)
-      : path_(std::filesystem::temp_directory_path() / ("ospsim-fuzz-" + std::to_string(getpid()) + ".h5")) {
+      : path_(std::filesystem::temp_directory_path() /
+              ("ospsim-fuzz-" + std::to_string(getpid()) + ".h5")) {
     write(path_.string());
     std::ifstream file(path_, std::ios::binary);
     sound_.assign(std::istreambuf_iterator<char>(file), {});

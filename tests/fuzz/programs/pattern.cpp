@@ -13,12 +13,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t space = text.find(' ');
   if (space == std::string_view::npos) return 0;
   only_input_errors([&] {
-    const Pattern pattern = parse_pattern(text.substr(space + 1), parse_ratio(text.substr(0, space)));
+    const Pattern pattern =
+        parse_pattern(text.substr(space + 1), parse_ratio(text.substr(0, space)));
     for (const Phase phase : {Phase::token, Phase::group}) {
       const Layout layout(pattern, grid, phase);
       require(layout.subsequences() * layout.subsequence_length() == layout.padded_tokens());
       std::int64_t valid = 0;
-      for (const auto& [length, subsequences] : valid_lengths(layout)) valid += length * subsequences;
+      for (const auto& [length, subsequences] : valid_lengths(layout))
+        valid += length * subsequences;
       require(valid == grid.tokens());
       for (std::int64_t token = 0; token < grid.tokens(); ++token)
         require(layout.token(layout.place(token)) == token);
