@@ -1,10 +1,12 @@
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "experiments/claims/claims.hpp"
+#include "kernels_ref/layout/pattern.hpp"
 
 namespace ospsim {
 
@@ -32,6 +34,22 @@ class Arguments {
   std::set<std::string> read_;
   std::vector<std::string> claim_ids_;
 };
+
+/// Methods by name. Each maker reads its arguments.
+using Methods = std::map<std::string, Method (*)(Arguments&)>;
+const Methods& pattern_methods();  ///< of a pattern on a grid
+const Methods& model_methods();    ///< of what a model's forward pass costs
+const Methods& table_methods();    ///< of measured times and of the paper's own tables
+
+/// The pattern that the arguments `pattern` and `ratio` spell.
+Pattern pattern_of(Arguments& a);
+
+inline double ratio(double numerator, double denominator) {
+  return numerator / denominator;
+}
+inline double number(std::int64_t value) {
+  return static_cast<double>(value);
+}
 
 /// Makes the method `name` of these arguments, which are read and checked now. Throws InputError.
 Method make_method(const std::string& name, Arguments& arguments);

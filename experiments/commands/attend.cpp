@@ -135,9 +135,10 @@ Command attend_command() {
       .name = "attend",
       .summary = "Sparse attention over q, k, v of an HDF5 file",
       .example =
-          "  python3 -c \"import h5py, numpy; f = h5py.File('in.h5', 'w'); rng = "
-          "numpy.random.default_rng(0)\n"
-          "  for name in 'qkv': f[name] = rng.standard_normal((2, 21*45*80, 128), dtype='f4')\"\n"
+          "  python3 -c \"import h5py, numpy; r = numpy.random.default_rng(0); "
+          "f = h5py.File('in.h5', 'w'); [\n"
+          "    f.create_dataset(n, data=r.standard_normal((2, 75600, 128), dtype='f4')) "
+          "for n in 'qkv']\"\n"
           "  ospsim attend --input in.h5 --output out.h5 --grid 21x45x80 --pattern skiparse-2d "
           "--ratio 2 "
           "--phase token --backend cpu",

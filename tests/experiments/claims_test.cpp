@@ -234,6 +234,26 @@ TEST(Methods, Lengths) {
   EXPECT_EQ(value_of(on("load_balanced", "1x1x4", "window", "1,1,2")), Value(true));
 }
 
+TEST(Methods, Structure) {
+  EXPECT_EQ(number_of(on("subsequences", "1x4x4", "skiparse-2d", "2")), 4);
+  EXPECT_EQ(value_of(on("needs_no_mask", "3x8x4", "skiparse-2d", "2")), Value(true));
+  EXPECT_EQ(value_of(on("needs_no_mask", "3x8x5", "skiparse-2d", "2")), Value(false));
+  EXPECT_EQ(value_of(on("switch_is_involution", "2x5x4", "skiparse-2d", "2")), Value(true));
+  // Rows of 2 columns: the one way sends place 1 to 3, the other to 2.
+  EXPECT_EQ(value_of(on("switch_is_involution", "1x3x2", "y|x", "1")), Value(false));
+  EXPECT_EQ(value_of(on("depends_on_width", "1x2x4", "skiparse-2d", "2", {{"added_width", 1}})),
+            Value(false));
+  EXPECT_EQ(value_of(on("depends_on_width", "1x2x4", "skiparse-1d", "2", {{"added_width", 1}})),
+            Value(true));
+  // Tiles {0,1} and {2,3} of each of two rows: of 3 pairs to the right 2 meet, of 4 down all.
+  const auto offset = [](const char* at) {
+    return number_of(on("offset_coverage", "1x2x4", "window", "1,1,2", {{"offset", at}}));
+  };
+  EXPECT_DOUBLE_EQ(offset("0,1"), 2. / 3);
+  EXPECT_DOUBLE_EQ(offset("1,0"), 1);
+  EXPECT_DOUBLE_EQ(offset("1,1"), 2. / 3);
+}
+
 TEST(Methods, LocalEquivalence) {
   EXPECT_EQ(value_of(on("local_equivalence", "2x5x7", "skiparse-2d", "2")), Value(true));
   EXPECT_EQ(value_of(on("local_equivalence", "1x18x9", "skiparse-2d", "3")), Value(true));
@@ -268,6 +288,38 @@ TEST(Methods, Flops) {
   EXPECT_DOUBLE_EQ(
       number_of({{"name", "forward_flops_ratio"}, {"grid", "2x5x7"}, {"counting", "padded"}}),
       wan / osp);
+}
+
+TEST(Methods, BlocksAndRates) {
+  constexpr double d = 5120, f = 13824, text = 512, attention = 4 * d;
+  constexpr double full =
+      attention + 8 * d * d + 4 * d * f + 4 * d * d + 4 * text * d * d + 4 * text * d;
+  const auto block = [](const char* name, const char* kind, Json more) {
+    Json method{{"name", name}, {"model", "osp-next-14b"}, {"grid", "1x1x1"}, {"block", kind}};
+    method.update(more);
+    return number_of(method);
+  };
+  EXPECT_DOUBLE_EQ(block("block_flops", "full", {{"counting", "valid"}}), full);
+  EXPECT_DOUBLE_EQ(block("block_self_attention_flops", "token", {}), attention);
+  // One token padded to 4 x 4, four sub-sequences of four, text keys and values four times.
+  EXPECT_DOUBLE_EQ(block("block_flops", "group", {{"counting", "padded"}}),
+                   16 * (4 * attention + 8 * d * d + 4 * d * f + 4 * d * d + 4 * text * d) +
+                       4 * 4 * text * d * d);
+  EXPECT_DOUBLE_EQ(std::get<double>(value_of({{"name", "implied_rate_tflops"},
+                                              {"model", "wan2.1-14b"},
+                                              {"grid", "1x1x1"},
+                                              {"counting", "valid"},
+                                              {"seconds", "t.one"}},
+                                             {{"t.one", 12}})),
+                   1e-12 * 100 * 40 * full / 12);
+  const double operations =
+      number_of({{"name", "forward_flops_ratio"}, {"grid", "21x48x80"}, {"counting", "valid"}});
+  EXPECT_NEAR(std::get<double>(value_of({{"name", "speedup_shortfall_percent"},
+                                         {"grid", "21x48x80"},
+                                         {"numerator", "t.one"},
+                                         {"denominator", "t.two"}},
+                                        {{"t.one", 12}, {"t.two", 8}})),
+              100 * (1 - 1.5 / operations), 1e-12);
 }
 
 TEST(Methods, Tables) {

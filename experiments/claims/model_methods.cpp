@@ -1,0 +1,126 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "experiments/claims/methods.hpp"
+#include "kernels_ref/errors.hpp"
+#include "sim/model/model.hpp"
+
+namespace ospsim {
+namespace {
+
+PaddingWork counting_of(Arguments& a) {
+  const std::string text = a.text("counting");
+  if (text == "valid") return PaddingWork::valid;
+  if (text == "padded") return PaddingWork::padded;
+  throw InputError(fmt::format("its method's 'counting' is '{}', not valid or padded", text));
+}
+
+Method forward_flops_of(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  const PaddingWork counting = counting_of(a);
+  return [=](const Evidence&) -> Value { return forward_flops(model, grid, counting).all; };
+}
+
+/// Dense over sparse model of the paper.
+std::pair<Model, Model> dense_and_sparse() {
+  return {find_model("wan2.1-14b"), find_model("osp-next-14b")};
+}
+
+Method forward_flops_ratio(Arguments& a) {
+  const Grid grid = parse_grid(a.text("grid"));
+  const PaddingWork counting = counting_of(a);
+  return [=](const Evidence&) -> Value {
+    const auto [dense, sparse] = dense_and_sparse();
+    return ratio(forward_flops(dense, grid, counting).all,
+                 forward_flops(sparse, grid, counting).all);
+  };
+}
+
+BlockKind block_of(Arguments& a) {
+  const std::string text = a.text("block");
+  if (text == "full") return BlockKind::full;
+  if (text == "token") return BlockKind::token;
+  if (text == "group") return BlockKind::group;
+  throw InputError(fmt::format("its method's 'block' is '{}', not full, token or group", text));
+}
+
+Method block_flops(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  const BlockKind kind = block_of(a);
+  const PaddingWork counting = counting_of(a);
+  return [=](const Evidence&) -> Value {
+    return block_forward_cost(model, grid, kind, counting).matrix().flops;
+  };
+}
+
+Method block_self_attention_flops(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  const BlockKind kind = block_of(a);
+  return [=](const Evidence&) -> Value {
+    return block_forward_cost(model, grid, kind, PaddingWork::valid).self_attention.flops;
+  };
+}
+
+/// The rate that printed seconds imply for a video of 50 steps of two forwards.
+Method implied_rate_tflops(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  const PaddingWork counting = counting_of(a);
+  const std::string seconds = a.claim_id("seconds");
+  constexpr double forwards = 100;
+  return [=](const Evidence& evidence) -> Value {
+    return 1e-12 * forwards *
+           ratio(forward_flops(model, grid, counting).all, evidence.published(seconds));
+  };
+}
+
+/// By how much a printed speed-up stays below the ratio of operations.
+Method speedup_shortfall_percent(Arguments& a) {
+  const Grid grid = parse_grid(a.text("grid"));
+  const std::string dense_s = a.claim_id("numerator"), sparse_s = a.claim_id("denominator");
+  return [=](const Evidence& evidence) -> Value {
+    const auto [dense, sparse] = dense_and_sparse();
+    const double operations = ratio(forward_flops(dense, grid, PaddingWork::valid).all,
+                                    forward_flops(sparse, grid, PaddingWork::valid).all);
+    return 100 *
+           (1 - ratio(evidence.published(dense_s), evidence.published(sparse_s)) / operations);
+  };
+}
+
+Method self_attention_flops_ratio(Arguments& a) {
+  const Grid grid = parse_grid(a.text("grid"));
+  return [=](const Evidence&) -> Value {
+    const auto [dense, sparse] = dense_and_sparse();
+    return ratio(forward_flops(dense, grid, PaddingWork::valid).self_attention,
+                 forward_flops(sparse, grid, PaddingWork::valid).self_attention);
+  };
+}
+
+Method self_attention_share_percent(Arguments& a) {
+  const Model model = find_model(a.text("model"));
+  const Grid grid = parse_grid(a.text("grid"));
+  return [=](const Evidence&) -> Value {
+    const ForwardFlops flops = forward_flops(model, grid, PaddingWork::valid);
+    return 100 * ratio(flops.self_attention, flops.all);
+  };
+}
+
+}  // namespace
+
+const Methods& model_methods() {
+  static const Methods all{{"block_flops", block_flops},
+                           {"block_self_attention_flops", block_self_attention_flops},
+                           {"implied_rate_tflops", implied_rate_tflops},
+                           {"speedup_shortfall_percent", speedup_shortfall_percent},
+                           {"forward_flops", forward_flops_of},
+                           {"forward_flops_ratio", forward_flops_ratio},
+                           {"self_attention_flops_ratio", self_attention_flops_ratio},
+                           {"self_attention_share_percent", self_attention_share_percent}};
+  return all;
+}
+
+}  // namespace ospsim
