@@ -106,6 +106,7 @@ Colour colour_of(const std::string& status) {
 }
 
 Table table_of(const std::vector<Json>& rows) {
+  constexpr int shown_digits = 7;
   constexpr auto right = Table::Align::right;
   Table table({{"claim"},
                {"statement", Table::Align::left, true},
@@ -118,8 +119,8 @@ Table table_of(const std::vector<Json>& rows) {
     const auto field = [&](const char* name) { return row.at(name).get<std::string>(); };
     table.add({field("id"),
                field("statement"),
-               number_text(row.at("published")),
-               number_text(row.at("ours")),
+               number_text(row.at("published"), shown_digits),
+               number_text(row.at("ours"), shown_digits),
                field("unit"),
                field("how"),
                {field("status"), colour_of(field("status"))}});

@@ -300,7 +300,7 @@ TEST(Methods, BlocksAndRates) {
     return number_of(method);
   };
   EXPECT_DOUBLE_EQ(block("block_flops", "full", {{"counting", "valid"}}), full);
-  EXPECT_DOUBLE_EQ(block("block_self_attention_flops", "token", {}), attention);
+  EXPECT_DOUBLE_EQ(block("block_self_attention_flops", "token", Json::object()), attention);
   // One token padded to 4 x 4, four sub-sequences of four, text keys and values four times.
   EXPECT_DOUBLE_EQ(block("block_flops", "group", {{"counting", "padded"}}),
                    16 * (4 * attention + 8 * d * d + 4 * d * f + 4 * d * d + 4 * text * d) +
