@@ -12,6 +12,7 @@
 #include "experiments/cli/progress.hpp"
 #include "experiments/experiment.hpp"
 #include "kernels_ref/attention/attention.hpp"
+#include "kernels_ref/cpu/fma_peak.hpp"
 
 /// How long attention of one head takes, dense and sparse, on the CPU back end. The repetitions of
 /// the patterns are interleaved, and sampled rows of each result are compared with the naive back
@@ -151,7 +152,10 @@ Json run(const Request& request) {
   const Grid grid = request.has("--grid") ? grid_of(request) : Grid{21, 48, 80};
   std::vector<Run> runs = prepare(grid);
   Data data = unit_normal(grid.tokens(), request.seed);
+  const double peak_before = fma_peak_flops_per_second(request.threads);
   measure(runs, data, request);
+  const double peak_gflops_per_s =
+      1e-9 * std::max(peak_before, fma_peak_flops_per_second(request.threads));
 
   const double full_ms = median(runs.front().times_ms), full_flops = runs.front().flops;
   Json rows = Json::array(), samples = Json::array();
@@ -170,6 +174,7 @@ Json run(const Request& request) {
                     {"time_ms_max", *most},
                     {"flops", flops},
                     {"gflops_per_s", flops / time_ms * 1e-6},
+                    {"fraction_of_peak", flops / time_ms * 1e-6 / peak_gflops_per_s},
                     {"time_ratio", full_ms / time_ms},
                     {"work_ratio", full_flops / flops},
                     {"max_abs_difference", error.max_abs},
@@ -189,6 +194,7 @@ Json run(const Request& request) {
           {"backend", "cpu"},
           {"threads", request.threads > 0 ? request.threads
                                           : static_cast<int>(std::thread::hardware_concurrency())},
+          {"peak_gflops_per_s", peak_gflops_per_s},
           {"tolerated_relative_l2_error", tolerated_error},
           {"holds", holds},
           {"cases", rows},
@@ -203,6 +209,7 @@ std::string text(const Json& document, const Style& style) {
                {"median, ms", right},
                {"spread, %", right},
                {"GFLOP/s", right},
+               {"of FMA peak, %", right},
                {"full / this, time", right},
                {"work", right},
                {"relative error", right}});
@@ -217,6 +224,7 @@ std::string text(const Json& document, const Style& style) {
                fmt::format("{:.1f}", 100 * (number("time_ms_max") - number("time_ms_min")) /
                                          number("time_ms")),
                fmt::format("{:.1f}", number("gflops_per_s")),
+               fmt::format("{:.0f}", 100 * number("fraction_of_peak")),
                fmt::format("{:.3f}", number("time_ratio")),
                fmt::format("{:.3f}", number("work_ratio")),
                {fmt::format("{:.1e}", error), error <= tolerated ? Colour::green : Colour::red}});

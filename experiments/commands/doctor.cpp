@@ -22,10 +22,12 @@ Json not_used(const std::string& more = "") {
 Json run(const Request&) {
   const Machine machine = this_machine();
   const CudaStatus cuda = cuda_status();
+  const std::string device = cuda.available ? "finds " + cuda.device_name : "says: " + cuda.reason;
   const std::string mpi = build::mpi_version;
   Json document;
   document["features"] = {
-      {"cuda", feature(cuda.built, cuda.available, cuda.reason)},
+      {"cuda", not_used(cuda.built ? "; the CUDA runtime is compiled in and " + device
+                                   : "; " + cuda.reason)},
       {"mpi",
        not_used(mpi.empty()
                     ? "; no MPI was found when this build was configured"

@@ -12,7 +12,7 @@
 
 #include "kernels_ref/attention/attention.hpp"
 #include "kernels_ref/block/linear.hpp"
-#include "tests/benchmarks/fma_peak.hpp"
+#include "kernels_ref/cpu/fma_peak.hpp"
 #include "tests/kernels_ref/attention_support.hpp"
 
 namespace ospsim {

@@ -1,4 +1,4 @@
-#include "tests/benchmarks/fma_peak.hpp"
+#include "kernels_ref/cpu/fma_peak.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -9,7 +9,7 @@
 #include "kernels_ref/parallel.hpp"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "tests/benchmarks/fma_peak.cpp"
+#define HWY_TARGET_INCLUDE "kernels_ref/cpu/fma_peak.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
