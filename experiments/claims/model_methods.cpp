@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <utility>
 
 #include "experiments/claims/methods.hpp"
 #include "kernels_ref/errors.hpp"
@@ -8,6 +8,14 @@
 
 namespace ospsim {
 namespace {
+
+/// The arguments that most methods here begin with.
+struct ModelOnGrid {
+  Model model;
+  Grid grid;
+  explicit ModelOnGrid(Arguments& a)
+      : model(find_model(a.text("model"))), grid(parse_grid(a.text("grid"))) {}
+};
 
 PaddingWork counting_of(Arguments& a) {
   const std::string text = a.text("counting");
@@ -17,10 +25,9 @@ PaddingWork counting_of(Arguments& a) {
 }
 
 Method forward_flops_of(Arguments& a) {
-  const Model model = find_model(a.text("model"));
-  const Grid grid = parse_grid(a.text("grid"));
+  const ModelOnGrid at(a);
   const PaddingWork counting = counting_of(a);
-  return [=](const Evidence&) -> Value { return forward_flops(model, grid, counting).all; };
+  return [=](const Evidence&) -> Value { return forward_flops(at.model, at.grid, counting).all; };
 }
 
 /// Dense over sparse model of the paper.
@@ -47,34 +54,31 @@ BlockKind block_of(Arguments& a) {
 }
 
 Method block_flops(Arguments& a) {
-  const Model model = find_model(a.text("model"));
-  const Grid grid = parse_grid(a.text("grid"));
+  const ModelOnGrid at(a);
   const BlockKind kind = block_of(a);
   const PaddingWork counting = counting_of(a);
   return [=](const Evidence&) -> Value {
-    return block_forward_cost(model, grid, kind, counting).matrix().flops;
+    return block_forward_cost(at.model, at.grid, kind, counting).matrix().flops;
   };
 }
 
 Method block_self_attention_flops(Arguments& a) {
-  const Model model = find_model(a.text("model"));
-  const Grid grid = parse_grid(a.text("grid"));
+  const ModelOnGrid at(a);
   const BlockKind kind = block_of(a);
   return [=](const Evidence&) -> Value {
-    return block_forward_cost(model, grid, kind, PaddingWork::valid).self_attention.flops;
+    return block_forward_cost(at.model, at.grid, kind, PaddingWork::valid).self_attention.flops;
   };
 }
 
 /// The rate that printed seconds imply for a video of 50 steps of two forwards.
 Method implied_rate_tflops(Arguments& a) {
-  const Model model = find_model(a.text("model"));
-  const Grid grid = parse_grid(a.text("grid"));
+  const ModelOnGrid at(a);
   const PaddingWork counting = counting_of(a);
   const std::string seconds = a.claim_id("seconds");
   constexpr double forwards = 100;
   return [=](const Evidence& evidence) -> Value {
     return 1e-12 * forwards *
-           ratio(forward_flops(model, grid, counting).all, evidence.published(seconds));
+           ratio(forward_flops(at.model, at.grid, counting).all, evidence.published(seconds));
   };
 }
 
@@ -101,10 +105,9 @@ Method self_attention_flops_ratio(Arguments& a) {
 }
 
 Method self_attention_share_percent(Arguments& a) {
-  const Model model = find_model(a.text("model"));
-  const Grid grid = parse_grid(a.text("grid"));
+  const ModelOnGrid at(a);
   return [=](const Evidence&) -> Value {
-    const ForwardFlops flops = forward_flops(model, grid, PaddingWork::valid);
+    const ForwardFlops flops = forward_flops(at.model, at.grid, PaddingWork::valid);
     return 100 * ratio(flops.self_attention, flops.all);
   };
 }
