@@ -1,0 +1,57 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "kernels_ref/formats/host_device.hpp"
+
+namespace ospsim {
+
+/// The bits of a bfloat16: 1 sign, 8 exponent, 7 fraction. A container; it has no arithmetic.
+struct Bfloat16 {
+  std::uint16_t bits = 0;
+  friend constexpr bool operator==(Bfloat16, Bfloat16) = default;
+};
+
+/// The bits of an IEEE binary16: 1 sign, 5 exponent, 10 fraction.
+struct Float16 {
+  std::uint16_t bits = 0;
+  friend constexpr bool operator==(Float16, Float16) = default;
+};
+
+/// The bits of the float32 of the same value. Exact; a NaN stays a NaN of the same sign and leading
+/// payload. Integer arithmetic, so that flushing of subnormals cannot reach it.
+OSPSIM_HOST_DEVICE constexpr std::uint32_t float_bits(Bfloat16 x) {
+  return static_cast<std::uint32_t>(x.bits) << 16;
+}
+OSPSIM_HOST_DEVICE constexpr std::uint32_t float_bits(Float16 x) {
+  const std::uint32_t sign = (x.bits & 0x8000u) << 16, magnitude = x.bits & 0x7fffu;
+  if (magnitude >= 0x7c00u) return sign | 0x7f800000u | (magnitude & 0x3ffu) << 13;
+  if (magnitude >= 0x0400u) return sign | ((magnitude << 13) + ((127u - 15u) << 23));
+  if (magnitude == 0) return sign;
+  std::uint32_t exponent = 127 - 14, significand = magnitude;
+  for (; significand < 0x400u; significand <<= 1) --exponent;
+  return sign | exponent << 23 | (significand & 0x3ffu) << 13;
+}
+OSPSIM_HOST_DEVICE constexpr std::uint32_t float_bits(float x) {
+  return std::bit_cast<std::uint32_t>(x);
+}
+
+/// To the nearest bfloat16, ties to even; a NaN stays a (quiet) NaN.
+OSPSIM_HOST_DEVICE constexpr Bfloat16 to_bfloat16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>(bits >> 16 | 0x40u)};
+  return {static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
+}
+
+OSPSIM_HOST_DEVICE constexpr float to_float(Bfloat16 x) {
+  return std::bit_cast<float>(float_bits(x));
+}
+OSPSIM_HOST_DEVICE constexpr float to_float(Float16 x) {
+  return std::bit_cast<float>(float_bits(x));
+}
+OSPSIM_HOST_DEVICE constexpr float to_float(float x) {
+  return x;
+}
+
+}  // namespace ospsim
