@@ -18,6 +18,8 @@ if(OSPSIM_WARNINGS_AS_ERRORS)
   list(APPEND warnings -Werror)
 endif()
 target_compile_options(ospsim_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
+# Kernels call what the standard library declares constexpr: std::bit_cast.
+target_compile_options(ospsim_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>")
 
 if(OSPSIM_SANITIZE)
   target_compile_options(ospsim_options INTERFACE

@@ -1,40 +1,14 @@
 #pragma once
 
-#include <fmt/format.h>
-
-#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <stdexcept>
-#include <string_view>
 
 #include "kernels_ref/block/linear.hpp"
 #include "kernels_ref/block/rope.hpp"
 #include "kernels_ref/block/rows.hpp"
+#include "kernels_ref/size_check.hpp"
 
 namespace ospsim {
-
-/// Checks the arrays of one call of an operation. Throws std::invalid_argument that names the
-/// array.
-class SizeCheck {
- public:
-  explicit SizeCheck(std::string_view operation) : operation_(operation) {}
-
-  template <class T>
-  SizeCheck& has(std::string_view array, std::span<T> data, std::int64_t elements) {
-    if (elements < 0 || data.size() != static_cast<std::size_t>(elements))
-      throw std::invalid_argument(fmt::format("{}: {} has {} elements, expected {}", operation_,
-                                              array, data.size(), elements));
-    return *this;
-  }
-  template <class T>
-  SizeCheck& has_or_empty(std::string_view array, std::span<T> data, std::int64_t elements) {
-    return data.empty() ? *this : has(array, data, elements);
-  }
-
- private:
-  std::string_view operation_;
-};
 
 template <class T>
 void check_linear_forward(LinearShape s, std::span<const T> x, std::span<const T> weight,

@@ -23,11 +23,11 @@ OSPSIM_HOST_DEVICE constexpr std::int8_t int8_encode(float x, float scale) {
   return static_cast<std::int8_t>((quotient + shift) - shift);
 }
 
-template <Backend B, class T>
-void int8_encode(std::span<const T> x, float scale, std::span<std::int8_t> q, int threads = 0);
+template <Backend B>
+void int8_encode(Numbers x, float scale, std::span<std::int8_t> q, int threads = 0);
 
-/// x = q * scale in float32, rounded to T.
-template <Backend B, class T>
-void int8_decode(std::span<const std::int8_t> q, float scale, std::span<T> x, int threads = 0);
+/// x = q * scale in float32, rounded to nearest even for bf16 and f16.
+template <Backend B>
+void int8_decode(std::span<const std::int8_t> q, float scale, MutableNumbers x, int threads = 0);
 
 }  // namespace ospsim

@@ -62,16 +62,17 @@ OSPSIM_HOST_DEVICE constexpr std::uint8_t mx_scale_code(const MxCodec& codec, fl
   return static_cast<std::uint8_t>(exponent < -127 ? 0 : exponent > 127 ? 254 : exponent + 127);
 }
 
-/// codes [rows, columns] and scales [rows, blocks of a row] of x [rows, columns]. T is float,
-/// Bfloat16 or Float16. Throws std::invalid_argument where sizes do not fit.
-template <Backend B, class T>
-void mx_encode(const MxCodec& codec, std::int64_t columns, std::span<const T> x,
-               std::span<std::uint8_t> codes, std::span<std::uint8_t> scales, int threads = 0);
+/// codes [rows, columns] and scales [rows, blocks of a row] of x [rows, columns], float, Bfloat16
+/// or Float16. Throws std::invalid_argument where sizes do not fit.
+template <Backend B>
+void mx_encode(const MxCodec& codec, std::int64_t columns, Numbers x, std::span<std::uint8_t> codes,
+               std::span<std::uint8_t> scales, int threads = 0);
 
-/// x = X times the elements, rounded to T (exact in float but for overflow past float's range).
-template <Backend B, class T>
+/// x = X times the elements, exact in float32 but for overflow past its range; rounded to nearest
+/// even for bf16 and f16.
+template <Backend B>
 void mx_decode(Format element, std::int64_t columns, std::span<const std::uint8_t> codes,
-               std::span<const std::uint8_t> scales, std::span<T> x, int threads = 0);
+               std::span<const std::uint8_t> scales, MutableNumbers x, int threads = 0);
 
 /// Bytes read and written.
 Cost mx_encode_cost(std::int64_t rows, std::int64_t columns, int source_bytes);

@@ -75,11 +75,12 @@ Rounding default_rounding(NumberFormat number);
 /// with power_of_two set.
 NumberFormat parse_number_format(std::string_view text);
 std::string to_string(NumberFormat number);
-struct GranularityName {
+struct ScalingName {
   Granularity granularity;
   bool power_of_two;
+  friend bool operator==(const ScalingName&, const ScalingName&) = default;
 };
-GranularityName parse_scaling(std::string_view text);
+ScalingName parse_scaling(std::string_view text);
 /// The inverse; for MXFP8 "mx-floor" and the like.
 std::string scaling_name(const Quantization& quantization);
 
@@ -111,6 +112,16 @@ class Quantizer {
   double bits_per_element() const;
 
  private:
+  struct Slab {
+    std::int64_t first_row;
+    std::span<const float> x;
+    std::span<std::uint8_t> codes;
+    std::span<float> y;
+  };
+  void apply_mx(const Slab& slab) const;
+  void apply_scales(const Slab& slab) const;
+  void scales_of_row(const Slab& slab, std::int64_t row, std::span<float> scales) const;
+
   Quantization quantization_;
   std::int64_t rows_, columns_, steps_;
   std::vector<float> amax_, scales_;

@@ -2,6 +2,8 @@
 
 #include <bit>
 #include <cstdint>
+#include <span>
+#include <variant>
 
 #include "kernels_ref/formats/host_device.hpp"
 
@@ -44,6 +46,25 @@ OSPSIM_HOST_DEVICE constexpr Bfloat16 to_bfloat16(float x) {
   return {static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
 }
 
+/// To the nearest binary16, ties to even; overflow to Inf, a NaN stays a (quiet) NaN.
+OSPSIM_HOST_DEVICE constexpr Float16 to_float16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+  std::uint32_t rounded = 0;
+  if (magnitude > 0x7f800000u) {
+    rounded = 0x7e00u | (magnitude >> 13 & 0x3ffu);
+  } else if (magnitude >= 0x477ff000u) {  // 65520, halfway to the next power of two
+    rounded = 0x7c00u;
+  } else if (magnitude >= 0x38800000u) {  // 2^-14
+    rounded = (magnitude - (112u << 23) + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
+  } else if (magnitude > 0x33000000u) {  // 2^-25, halfway to the smallest subnormal
+    const std::uint32_t significand = (magnitude & 0x7fffffu) | 0x800000u;
+    const std::uint32_t dropped = 126u - (magnitude >> 23);
+    rounded = (significand + (1u << (dropped - 1)) - 1u + (significand >> dropped & 1u)) >> dropped;
+  }
+  return {static_cast<std::uint16_t>(sign | rounded)};
+}
+
 OSPSIM_HOST_DEVICE constexpr float to_float(Bfloat16 x) {
   return std::bit_cast<float>(float_bits(x));
 }
@@ -53,5 +74,10 @@ OSPSIM_HOST_DEVICE constexpr float to_float(Float16 x) {
 OSPSIM_HOST_DEVICE constexpr float to_float(float x) {
   return x;
 }
+
+/// A tensor in one of the three types, contiguous.
+using Numbers =
+    std::variant<std::span<const float>, std::span<const Bfloat16>, std::span<const Float16>>;
+using MutableNumbers = std::variant<std::span<float>, std::span<Bfloat16>, std::span<Float16>>;
 
 }  // namespace ospsim

@@ -1,0 +1,593 @@
+// Codecs over whole tensors. Ties-away hif8 and ties-to-even FP8 run on SIMD lanes; the other
+// roundings, and what is left over at the end of a range, go through the scalar codec.
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels_ref/formats/check.hpp"
+#include "kernels_ref/formats/elements.hpp"
+#include "kernels_ref/parallel.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels_ref/formats/cpu.cpp"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+
+#include "kernels_ref/formats/lanes-inl.h"
+
+#ifndef OSPSIM_FORMATS_CPU_ONCE
+#define OSPSIM_FORMATS_CPU_ONCE
+namespace ospsim {
+namespace {
+
+/// `n` numbers starting at x, and where their codes are. Where `past_caches`, results are written
+/// around the caches.
+template <class T, class Code>
+struct Range {
+  T* x;
+  Code* codes;
+  std::size_t n;
+  bool past_caches = false;
+};
+
+}  // namespace
+}  // namespace ospsim
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace ospsim {
+namespace HWY_NAMESPACE {
+namespace {
+
+#if HWY_TARGET == HWY_SCALAR
+// A CPU without SIMD: nothing is done here, and all of it by the scalar codec.
+std::size_t encode_floats(Format, bool, Range<const float, std::uint8_t>, float) {
+  return 0;
+}
+std::size_t encode_bfloat16s(Format, bool, Range<const Bfloat16, std::uint8_t>, float) {
+  return 0;
+}
+std::size_t encode_float16s(Format, bool, Range<const Float16, std::uint8_t>, float) {
+  return 0;
+}
+std::size_t decode_floats(Format, Range<float, const std::uint8_t>, float) {
+  return 0;
+}
+std::size_t decode_bfloat16s(Format, Range<Bfloat16, const std::uint8_t>) {
+  return 0;
+}
+std::size_t amax_floats(const float*, std::size_t, std::uint32_t&) {
+  return 0;
+}
+std::size_t amax_bfloat16s(const Bfloat16*, std::size_t, std::uint32_t&) {
+  return 0;
+}
+std::size_t mx_encode_floats(const MxCodec&, const float*, std::uint8_t*, std::uint8_t*,
+                             std::size_t) {
+  return 0;
+}
+std::size_t mx_encode_bfloat16s(const MxCodec&, const Bfloat16*, std::uint8_t*, std::uint8_t*,
+                                std::size_t) {
+  return 0;
+}
+std::size_t int8_encode_floats(Range<const float, std::int8_t>, float) {
+  return 0;
+}
+#else
+
+bool any_nan(WordVector magnitude) {
+  return HWY_UNLIKELY(!hn::AllFalse(Words(), hn::Gt(magnitude, word(infinity_bits))));
+}
+
+template <class D, class V, class T>
+void store(D d, V v, T* to, bool past_caches) {
+  if (past_caches)
+    hn::Stream(v, d, to);
+  else
+    hn::StoreU(v, d, to);
+}
+
+/// Codes of whole vectors; returns how many numbers that were. Stops before the first NaN.
+template <bool scaled, class Encoder, class T>
+std::size_t encode_vectors(const Encoder& encoder, Range<const T, std::uint8_t> range,
+                           float scale_value) {
+  const auto scale = hn::Set(Singles(), scale_value);
+  const std::size_t step = 2 * words();
+  std::size_t i = 0;
+  for (; i + step <= range.n; i += step) {
+    const auto first = load_words<scaled>(range.x + i, scale);
+    const auto second = load_words<scaled>(range.x + i + words(), scale);
+    const auto first_magnitude = magnitude_of(first), second_magnitude = magnitude_of(second);
+    if (any_nan(hn::Max(first_magnitude, second_magnitude))) break;
+    const auto places =
+        low_bytes(encoder.places(first, first_magnitude), encoder.places(second, second_magnitude));
+    store(Bytes(), encoder.codes(places), range.codes + i, range.past_caches);
+  }
+  return i;
+}
+
+template <class T>
+std::size_t encode_range(Format format, bool saturate, Range<const T, std::uint8_t> range,
+                         float scale) {
+  const auto run = [&](const auto& encoder) {
+    return scale == 1 ? encode_vectors<false>(encoder, range, scale)
+                      : encode_vectors<true>(encoder, range, scale);
+  };
+  if (format == Format::hif8) return run(Hif8Encoder(saturate));
+  return run(Fp8Encoder(format == Format::e4m3 ? e4m3_limits : e5m2_limits, saturate));
+}
+
+std::size_t encode_floats(Format format, bool saturate, Range<const float, std::uint8_t> range,
+                          float scale) {
+  return encode_range(format, saturate, range, scale);
+}
+std::size_t encode_bfloat16s(Format format, bool saturate,
+                             Range<const Bfloat16, std::uint8_t> range, float scale) {
+  return encode_range(format, saturate, range, scale);
+}
+std::size_t encode_float16s(Format format, bool saturate, Range<const Float16, std::uint8_t> range,
+                            float scale) {
+  return encode_range(format, saturate, range, scale);
+}
+
+template <class Decoder>
+std::size_t decode_vectors(const Decoder& decoder, Range<Bfloat16, const std::uint8_t> range) {
+  std::size_t i = 0;
+  for (; i + words() <= range.n; i += words()) {
+    const auto codes = hn::PromoteTo(Words(), hn::LoadU(HalfBytes(), range.codes + i));
+    store(Words(), decoder.values(codes), &range.x[i].bits, range.past_caches);
+  }
+  return i;
+}
+
+template <bool scaled, class Decoder>
+std::size_t decode_vectors(const Decoder& decoder, Range<float, const std::uint8_t> range,
+                           float scale_value) {
+  const auto scale = hn::Set(Singles(), scale_value);
+  const auto put = [&](DwordVector bits, float* to) {
+    auto value = hn::BitCast(Singles(), bits);
+    if constexpr (scaled) value = hn::Div(value, scale);
+    store(Singles(), value, to, range.past_caches);
+  };
+  std::size_t i = 0;
+  for (; i + words() <= range.n; i += words()) {
+    const auto codes = hn::PromoteTo(Words(), hn::LoadU(HalfBytes(), range.codes + i));
+    const auto values = decoder.values(codes);
+    put(hn::ShiftLeft<16>(hn::PromoteTo(Dwords(), hn::LowerHalf(values))), range.x + i);
+    put(hn::ShiftLeft<16>(hn::PromoteTo(Dwords(), hn::UpperHalf(hn::Half<Words>(), values))),
+        range.x + i + words() / 2);
+  }
+  return i;
+}
+
+template <class Run>
+std::size_t with_decoder(Format format, const Run& run) {
+  if (format == Format::hif8) return run(Decoder<Format::hif8>());
+  return format == Format::e4m3 ? run(Decoder<Format::e4m3>()) : run(Decoder<Format::e5m2>());
+}
+
+std::size_t decode_bfloat16s(Format format, Range<Bfloat16, const std::uint8_t> range) {
+  return with_decoder(format, [&](const auto& decoder) { return decode_vectors(decoder, range); });
+}
+std::size_t decode_floats(Format format, Range<float, const std::uint8_t> range, float scale) {
+  return with_decoder(format, [&](const auto& decoder) {
+    return scale == 1 ? decode_vectors<false>(decoder, range, scale)
+                      : decode_vectors<true>(decoder, range, scale);
+  });
+}
+
+/// The largest magnitude, as float32 bits, of whole vectors; Inf and NaN are the largest of all.
+std::size_t amax_floats(const float* x, std::size_t n, std::uint32_t& largest) {
+  const Dwords d;
+  const auto mask = hn::Set(d, 0x7fffffffu);
+  auto found = hn::Zero(d);
+  std::size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d))
+    found = hn::Max(found, hn::And(hn::BitCast(d, hn::LoadU(Singles(), x + i)), mask));
+  largest = hn::GetLane(hn::MaxOfLanes(d, found));
+  return i;
+}
+std::size_t amax_bfloat16s(const Bfloat16* x, std::size_t n, std::uint32_t& largest) {
+  auto found = hn::Zero(Words());
+  std::size_t i = 0;
+  for (; i + words() <= n; i += words())
+    found = hn::Max(found, magnitude_of(hn::LoadU(Words(), &x[i].bits)));
+  largest = static_cast<std::uint32_t>(hn::GetLane(hn::MaxOfLanes(Words(), found))) << 16;
+  return i;
+}
+
+/// What carries the exponent of an amax to that of its scale's rule when added to its bits as bf16.
+std::uint16_t mx_carry(const MxCodec& codec) {
+  switch (codec.rule) {
+    case MxRule::ratio:
+      return 0x1f;  // above 1.75, the significand of 448 and of 57344
+    case MxRule::ceil:
+      return 0x7f;
+    case MxRule::even:
+      return codec.element == Format::e4m3 ? 0x08 : 0x10;
+    case MxRule::floor:
+      break;
+  }
+  return 0;
+}
+
+/// The largest word in every lane.
+WordVector largest_everywhere(WordVector v) {
+  const Dwords d;
+  v = hn::Max(v, hn::BitCast(Words(), hn::RotateRight<16>(hn::BitCast(d, v))));
+  v = hn::Max(v, hn::BitCast(Words(), hn::Shuffle2301(hn::BitCast(d, v))));
+  v = hn::Max(v, hn::BitCast(Words(), hn::Shuffle1032(hn::BitCast(d, v))));
+#if HWY_TARGET <= HWY_AVX2
+  v = hn::Max(v, hn::SwapAdjacentBlocks(v));
+#endif
+#if HWY_TARGET <= HWY_AVX3
+  v = hn::Max(v, hn::ConcatLowerUpper(Words(), v, v));
+#endif
+  return v;
+}
+
+/// MXFP8 blocks of 32, one at a time. A scale is a shift of exponents, which are the upper bits of
+/// the words.
+template <class T>
+std::size_t mx_encode_full_blocks(const MxCodec& codec, const T* x, std::uint8_t* codes,
+                                  std::uint8_t* scales, std::size_t blocks) {
+  const bool e4m3 = codec.element == Format::e4m3;
+  const Fp8Encoder encoder(e4m3 ? e4m3_limits : e5m2_limits, true);
+  const int emax = e4m3 ? 8 : 15;
+  const auto round_up = word(mx_carry(codec)), unscaled = word((127 + emax) * 128);
+  const hn::Rebind<std::uint8_t, Words> bytes;
+  const SignedWords d;
+  for (std::size_t b = 0; b < blocks; ++b, x += mx_block, codes += mx_block) {
+    auto largest = hn::Zero(Words());
+    for (std::size_t i = 0; i < mx_block; i += words())
+      largest = hn::Max(largest, magnitude_of(load_words<false>(x + i, hn::Zero(Singles()))));
+    largest = largest_everywhere(largest);
+    // Inf and NaN do not count; and far below, numbers that float32 holds as subnormals do, which
+    // shifting would get wrong.
+    constexpr std::uint16_t smallest_shifted = (127 - 90) << 7;
+    const std::uint16_t amax = hn::GetLane(largest);
+    if (HWY_UNLIKELY(amax < smallest_shifted || amax >= infinity_bits)) {
+      scales[b] = mx_encode_block(codec, x, codes, mx_block);
+      continue;
+    }
+    const auto rounded = hn::And(hn::Add(largest, round_up), word(0x7f80));
+    scales[b] = static_cast<std::uint8_t>((hn::GetLane(rounded) >> 7) - emax);
+    const auto shift = hn::BitCast(d, hn::Sub(rounded, unscaled));
+    for (std::size_t i = 0; i < mx_block; i += words()) {
+      const auto number = load_words<false>(x + i, hn::Zero(Singles()));
+      const auto magnitude = hn::BitCast(d, magnitude_of(number));
+      const auto shifted = hn::Max(hn::SaturatedSub(magnitude, shift), hn::Zero(d));
+      const auto places = encoder.places(number, hn::BitCast(Words(), shifted));
+      hn::StoreU(hn::TruncateTo(bytes, places), bytes, codes + i);
+    }
+  }
+  return blocks;
+}
+std::size_t mx_encode_floats(const MxCodec& codec, const float* x, std::uint8_t* codes,
+                             std::uint8_t* scales, std::size_t blocks) {
+  return mx_encode_full_blocks(codec, x, codes, scales, blocks);
+}
+std::size_t mx_encode_bfloat16s(const MxCodec& codec, const Bfloat16* x, std::uint8_t* codes,
+                                std::uint8_t* scales, std::size_t blocks) {
+  return mx_encode_full_blocks(codec, x, codes, scales, blocks);
+}
+
+std::size_t int8_encode_floats(Range<const float, std::int8_t> range, float scale_value) {
+  const Singles d;
+  const hn::Rebind<std::int8_t, Singles> narrow_bytes;
+  const auto scale = hn::Set(d, scale_value), most = hn::Set(d, 127.0f);
+  std::size_t i = 0;
+  for (; i + hn::Lanes(d) <= range.n; i += hn::Lanes(d)) {
+    const auto x = hn::LoadU(d, range.x + i);
+    const auto is_number = hn::Lt(hn::And(hn::BitCast(Dwords(), x), hn::Set(Dwords(), 0x7fffffffu)),
+                                  hn::Set(Dwords(), 0x7f800001u));
+    const auto quotient = hn::Max(hn::Min(hn::Div(x, scale), most), hn::Neg(most));
+    const auto q = hn::IfThenElseZero(hn::RebindMask(hn::RebindToSigned<Singles>(), is_number),
+                                      hn::NearestInt(quotient));
+    hn::StoreU(hn::DemoteTo(narrow_bytes, q), narrow_bytes, range.codes + i);
+  }
+  return i;
+}
+
+#endif
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace ospsim
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ospsim {
+namespace {
+
+HWY_EXPORT(encode_floats);
+HWY_EXPORT(encode_bfloat16s);
+HWY_EXPORT(encode_float16s);
+HWY_EXPORT(decode_floats);
+HWY_EXPORT(decode_bfloat16s);
+HWY_EXPORT(amax_floats);
+HWY_EXPORT(amax_bfloat16s);
+HWY_EXPORT(mx_encode_floats);
+HWY_EXPORT(mx_encode_bfloat16s);
+HWY_EXPORT(int8_encode_floats);
+
+/// A thread's task: large against what starting it costs, small against a tensor.
+constexpr std::int64_t task = std::int64_t{1} << 18;
+/// A piece that stays in the first-level cache with its codes.
+constexpr std::int64_t piece = 2048;
+/// Results larger than this would push everything else out of the caches.
+constexpr std::size_t past_caches_bytes = std::size_t{16} << 20;
+
+constexpr std::size_t longest_vector = 64;  // bytes
+
+/// Elements before the first that begins a vector, where results are to be streamed.
+template <class T>
+std::size_t elements_before_alignment(const T* to) {
+  const auto misplaced = reinterpret_cast<std::uintptr_t>(to) % longest_vector;
+  return misplaced == 0 ? 0 : (longest_vector - misplaced) / sizeof(T);
+}
+
+template <class T>
+std::span<T> part(std::span<T> whole, std::int64_t first, std::int64_t last) {
+  return whole.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first));
+}
+
+bool has_lanes(const Codec& codec) {
+  return codec.format != Format::e8m0 && codec.rounding == default_rounding(codec.format);
+}
+
+template <class T>
+std::size_t encode_on_lanes(const Codec& codec, std::span<const T> x, std::span<std::uint8_t> codes,
+                            float scale, bool past_caches) {
+  const Range<const T, std::uint8_t> range{x.data(), codes.data(), x.size(), past_caches};
+  const bool saturate = codec.overflow == Overflow::saturate;
+  if constexpr (std::is_same_v<T, float>)
+    return HWY_DYNAMIC_DISPATCH(encode_floats)(codec.format, saturate, range, scale);
+  else if constexpr (std::is_same_v<T, Bfloat16>)
+    return HWY_DYNAMIC_DISPATCH(encode_bfloat16s)(codec.format, saturate, range, scale);
+  else
+    return HWY_DYNAMIC_DISPATCH(encode_float16s)(codec.format, saturate, range, scale);
+}
+
+template <class T>
+void encode_part(const Codec& codec, std::span<const T> x, std::span<std::uint8_t> codes,
+                 float scale, bool past_caches) {
+  if (!has_lanes(codec)) return encode_elements(codec, x, codes, scale);
+  // The lanes stop at a NaN; the scalar codec takes it, and what follows up to the next vector.
+  const auto one_by_one = [&](std::size_t n) {
+    n = std::min(n, x.size());
+    encode_elements(codec, x.first(n), codes.first(n), scale);
+    x = x.subspan(n);
+    codes = codes.subspan(n);
+  };
+  if (past_caches) one_by_one(elements_before_alignment(codes.data()));
+  while (!x.empty()) {
+    const std::size_t done = encode_on_lanes(codec, x, codes, scale, past_caches);
+    x = x.subspan(done);
+    codes = codes.subspan(done);
+    one_by_one(longest_vector);
+  }
+  if (past_caches) hwy::FlushStream();
+}
+
+template <class T>
+void decode_part(Format format, std::span<const std::uint8_t> codes, std::span<T> x, float scale,
+                 bool past_caches) {
+  std::size_t done = 0;
+  if (format != Format::e8m0) {
+    const std::size_t head =
+        past_caches ? std::min(x.size(), elements_before_alignment(x.data())) : 0;
+    const auto lanes = [&] {
+      decode_elements(format, codes.first(head), x.first(head), scale);
+      done = head;
+      return Range<T, const std::uint8_t>{x.data() + head, codes.data() + head, x.size() - head,
+                                          past_caches};
+    };
+    if constexpr (std::is_same_v<T, float>) {
+      const auto range = lanes();
+      done += HWY_DYNAMIC_DISPATCH(decode_floats)(format, range, scale);
+    } else if constexpr (std::is_same_v<T, Bfloat16>) {
+      if (scale == 1) {
+        const auto range = lanes();
+        done += HWY_DYNAMIC_DISPATCH(decode_bfloat16s)(format, range);
+      }
+    }
+  }
+  if (past_caches) hwy::FlushStream();
+  decode_elements(format, codes.subspan(done), x.subspan(done), scale);
+}
+
+template <class T>
+Amax amax_part(std::span<const T> x) {
+  std::uint32_t largest = 0;
+  std::size_t done = 0;
+  if constexpr (std::is_same_v<T, float>)
+    done = HWY_DYNAMIC_DISPATCH(amax_floats)(x.data(), x.size(), largest);
+  else if constexpr (std::is_same_v<T, Bfloat16>)
+    done = HWY_DYNAMIC_DISPATCH(amax_bfloat16s)(x.data(), x.size(), largest);
+  if (largest >= 0x7f800000u) return amax_of_elements(x);
+  const Amax rest = amax_of_elements(x.subspan(done));
+  return {std::max(std::bit_cast<float>(largest), rest.amax), rest.not_finite};
+}
+
+/// `blocks` whole blocks that lie one after the other.
+template <class T>
+void mx_encode_blocks(const MxCodec& codec, std::span<const T> x, std::span<std::uint8_t> codes,
+                      std::span<std::uint8_t> scales) {
+  std::size_t done = 0;
+  if constexpr (std::is_same_v<T, float>)
+    done = HWY_DYNAMIC_DISPATCH(mx_encode_floats)(codec, x.data(), codes.data(), scales.data(),
+                                                  scales.size());
+  else if constexpr (std::is_same_v<T, Bfloat16>)
+    done = HWY_DYNAMIC_DISPATCH(mx_encode_bfloat16s)(codec, x.data(), codes.data(), scales.data(),
+                                                     scales.size());
+  for (; done < scales.size(); ++done)
+    scales[done] = mx_encode_block(codec, &x[done * mx_block], &codes[done * mx_block], mx_block);
+}
+
+template <class T>
+void mx_encode_rows(const MxCodec& codec, std::int64_t columns, std::span<const T> x,
+                    std::span<std::uint8_t> codes, std::span<std::uint8_t> scales) {
+  if (columns % mx_block == 0) return mx_encode_blocks(codec, x, codes, scales);
+  const auto width = static_cast<std::size_t>(columns), whole = width - width % mx_block;
+  const std::size_t blocks = whole / mx_block;
+  for (std::size_t at = 0; at < x.size(); at += width, scales = scales.subspan(blocks + 1)) {
+    const auto row = x.subspan(at, width);
+    const auto to = codes.subspan(at, width);
+    mx_encode_blocks(codec, row.first(whole), to.first(whole), scales.first(blocks));
+    scales[blocks] = mx_encode_block(codec, &row[whole], &to[whole], columns % mx_block);
+  }
+}
+
+}  // namespace
+
+template <>
+void encode<Backend::cpu>(const Codec& codec, Numbers x, std::span<std::uint8_t> codes, float scale,
+                          int threads) {
+  check_encode(codec, x, codes);
+  const bool past_caches = codes.size() >= past_caches_bytes;
+  std::visit(
+      [&](auto from) {
+        parallel_ranges(elements(x), task, threads, [&](std::int64_t first, std::int64_t last) {
+          Codec here = codec;
+          here.first_element += static_cast<std::uint64_t>(first);
+          encode_part(here, part(from, first, last), part(codes, first, last), scale, past_caches);
+        });
+      },
+      x);
+}
+
+template <>
+void decode<Backend::cpu>(Format format, std::span<const std::uint8_t> codes, MutableNumbers x,
+                          float scale, int threads) {
+  check_decode(format, codes, x);
+  std::visit(
+      [&](auto to) {
+        const bool past_caches = to.size_bytes() >= past_caches_bytes;
+        parallel_ranges(elements(x), task, threads, [&](std::int64_t first, std::int64_t last) {
+          decode_part(format, part(codes, first, last), part(to, first, last), scale, past_caches);
+        });
+      },
+      x);
+}
+
+template <>
+void quantize_dequantize<Backend::cpu>(const Codec& codec, Numbers x, MutableNumbers y, float scale,
+                                       int threads) {
+  check_quantize_dequantize(codec, x, y);
+  std::visit(
+      [&]<class T>(std::span<T> to) {
+        const auto from = std::get<std::span<const T>>(x);
+        const bool past_caches = to.size_bytes() >= past_caches_bytes && from.data() != to.data();
+        parallel_ranges(elements(x), task, threads, [&](std::int64_t first, std::int64_t last) {
+          std::uint8_t buffer[piece];
+          for (std::int64_t at = first; at < last; at += piece) {
+            const std::int64_t end = std::min(last, at + piece);
+            const std::span codes(buffer, static_cast<std::size_t>(end - at));
+            Codec here = codec;
+            here.first_element += static_cast<std::uint64_t>(at);
+            encode_part(here, part(from, at, end), codes, scale, false);
+            decode_part(codec.format, std::span<const std::uint8_t>(codes), part(to, at, end),
+                        scale, past_caches);
+          }
+        });
+      },
+      y);
+}
+
+template <>
+Amax amax<Backend::cpu>(Numbers x, int threads) {
+  const std::int64_t count = elements(x);
+  std::vector<Amax> parts(static_cast<std::size_t>((count + task - 1) / task));
+  std::visit(
+      [&](auto from) {
+        parallel_ranges(count, task, threads, [&](std::int64_t first, std::int64_t last) {
+          parts[static_cast<std::size_t>(first / task)] = amax_part(part(from, first, last));
+        });
+      },
+      x);
+  Amax all;
+  for (const Amax& found : parts)
+    all = {std::max(all.amax, found.amax), all.not_finite + found.not_finite};
+  return all;
+}
+
+template <>
+void mx_encode<Backend::cpu>(const MxCodec& codec, std::int64_t columns, Numbers x,
+                             std::span<std::uint8_t> codes, std::span<std::uint8_t> scales,
+                             int threads) {
+  check_mx_encode(codec, columns, x, codes, scales);
+  const std::int64_t rows = elements(x) / columns,
+                     rows_of_task = std::max<std::int64_t>(1, task / columns);
+  std::visit(
+      [&](auto from) {
+        parallel_ranges(rows, rows_of_task, threads, [&](std::int64_t first, std::int64_t last) {
+          mx_encode_rows(
+              codec, columns, part(from, first * columns, last * columns),
+              part(codes, first * columns, last * columns),
+              part(scales, mx_scale_count(first, columns), mx_scale_count(last, columns)));
+        });
+      },
+      x);
+}
+
+template <>
+void mx_decode<Backend::cpu>(Format element, std::int64_t columns,
+                             std::span<const std::uint8_t> codes,
+                             std::span<const std::uint8_t> scales, MutableNumbers x, int threads) {
+  check_mx_decode(element, columns, codes, scales, x);
+  const std::int64_t blocks = mx_scale_count(1, columns);
+  std::visit(
+      [&](auto to) {
+        parallel_ranges(static_cast<std::int64_t>(scales.size()), task / mx_block, threads,
+                        [&](std::int64_t first, std::int64_t last) {
+                          for (std::int64_t b = first; b < last; ++b) {
+                            const std::int64_t row = b / blocks * columns;
+                            const std::int64_t from = row + b % blocks * mx_block;
+                            const std::int64_t end = std::min(from + mx_block, row + columns);
+                            // Dividing by 1 / X, itself a power of two, is multiplying by X.
+                            const std::uint8_t scale = scales[static_cast<std::size_t>(b)];
+                            const float reciprocal = decode(
+                                Format::e8m0,
+                                static_cast<std::uint8_t>(scale == 0xff ? 0xff : 254 - scale));
+                            decode_part(element, part(codes, from, end), part(to, from, end),
+                                        reciprocal, false);
+                          }
+                        });
+      },
+      x);
+}
+
+template <>
+void int8_encode<Backend::cpu>(Numbers x, float scale, std::span<std::int8_t> q, int threads) {
+  check_int8_encode(x, q);
+  std::visit(
+      [&]<class T>(std::span<T> from) {
+        parallel_ranges(elements(x), task, threads, [&](std::int64_t first, std::int64_t last) {
+          const auto source = part(from, first, last);
+          const auto to = part(q, first, last);
+          std::size_t done = 0;
+          if constexpr (std::is_same_v<T, const float>)
+            done = HWY_DYNAMIC_DISPATCH(int8_encode_floats)(
+                {.x = source.data(), .codes = to.data(), .n = to.size()}, scale);
+          int8_encode_elements(source.subspan(done), scale, to.subspan(done));
+        });
+      },
+      x);
+}
+
+template <>
+void int8_decode<Backend::cpu>(std::span<const std::int8_t> q, float scale, MutableNumbers x,
+                               int threads) {
+  check_int8_decode(q, x);
+  std::visit(
+      [&](auto to) {
+        parallel_ranges(elements(x), task, threads, [&](std::int64_t first, std::int64_t last) {
+          int8_decode_elements(part(q, first, last), scale, part(to, first, last));
+        });
+      },
+      x);
+}
+
+}  // namespace ospsim
+#endif

@@ -1,0 +1,370 @@
+#include "kernels_ref/formats/scaling.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "kernels_ref/errors.hpp"
+#include "kernels_ref/formats/int8.hpp"
+#include "kernels_ref/formats/quantize.hpp"
+#include "kernels_ref/parallel.hpp"
+
+namespace ospsim {
+namespace {
+
+const std::vector<std::pair<std::string_view, NumberFormat>> number_names{
+    {"hif8", NumberFormat::hif8},
+    {"e4m3", NumberFormat::e4m3},
+    {"e5m2", NumberFormat::e5m2},
+    {"mxfp8-e4m3", NumberFormat::mxfp8_e4m3},
+    {"mxfp8-e5m2", NumberFormat::mxfp8_e5m2},
+    {"int8", NumberFormat::int8}};
+
+const std::vector<std::pair<std::string_view, ScalingName>> scaling_names{
+    {"none", {Granularity::none, false}},
+    {"tensor", {Granularity::tensor, false}},
+    {"tensor-pow2", {Granularity::tensor, true}},
+    {"delayed", {Granularity::delayed, false}},
+    {"token", {Granularity::token, false}},
+    {"channel", {Granularity::channel, false}},
+    {"block32", {Granularity::block32, false}},
+    {"tile128", {Granularity::tile128, false}},
+    {"block128x128", {Granularity::block128x128, false}}};
+
+const std::vector<std::pair<std::string_view, MxRule>> mx_rule_names{{"floor", MxRule::floor},
+                                                                     {"ratio", MxRule::ratio},
+                                                                     {"ceil", MxRule::ceil},
+                                                                     {"even", MxRule::even}};
+
+template <class T>
+T parse(const std::vector<std::pair<std::string_view, T>>& names, std::string_view what,
+        std::string_view text) {
+  std::vector<std::string_view> accepted;
+  for (const auto& [name, value] : names) {
+    if (name == text) return value;
+    accepted.push_back(name);
+  }
+  throw InputError(fmt::format("{} '{}' is not one of {}", what, text, fmt::join(accepted, ", ")));
+}
+
+template <class T>
+std::string name_of(const std::vector<std::pair<std::string_view, T>>& names, const T& value) {
+  const auto found = std::find_if(names.begin(), names.end(),
+                                  [&](const auto& entry) { return entry.second == value; });
+  return found == names.end() ? "" : std::string(found->first);
+}
+
+bool is_mx(NumberFormat number) {
+  return number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2;
+}
+
+Format element_of(NumberFormat number) {
+  switch (number) {
+    case NumberFormat::e4m3:
+    case NumberFormat::mxfp8_e4m3:
+      return Format::e4m3;
+    case NumberFormat::e5m2:
+    case NumberFormat::mxfp8_e5m2:
+      return Format::e5m2;
+    default:
+      return Format::hif8;
+  }
+}
+
+float largest_number(NumberFormat number) {
+  return number == NumberFormat::int8 ? 127.0f : largest(element_of(number));
+}
+
+/// 2^floor(log2 x) of a normal number.
+float power_below(float x) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7f800000u);
+}
+
+std::int64_t blocks(std::int64_t n, std::int64_t size) {
+  return (n + size - 1) / size;
+}
+
+float amax_of(std::span<const float> x, int threads = 1) {
+  return amax<Backend::cpu>(x, threads).amax;
+}
+
+std::size_t index(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
+
+/// How many columns of a row share a scale.
+std::int64_t group_columns(Granularity granularity, std::int64_t columns) {
+  switch (granularity) {
+    case Granularity::none:
+    case Granularity::tensor:
+    case Granularity::delayed:
+    case Granularity::token:
+      return columns;
+    case Granularity::channel:
+      return 1;
+    case Granularity::block32:
+      return 32;
+    case Granularity::tile128:
+    case Granularity::block128x128:
+      return 128;
+  }
+  return columns;
+}
+
+}  // namespace
+
+MxRule parse_mx_rule(std::string_view text) {
+  return parse(mx_rule_names, "MX rule", text);
+}
+NumberFormat parse_number_format(std::string_view text) {
+  return parse(number_names, "format", text);
+}
+std::string to_string(NumberFormat number) {
+  return name_of(number_names, number);
+}
+ScalingName parse_scaling(std::string_view text) {
+  return parse(scaling_names, "scaling", text);
+}
+std::string scaling_name(const Quantization& q) {
+  if (is_mx(q.number)) return "mx-" + name_of(mx_rule_names, q.mx_rule);
+  const std::string name = name_of(scaling_names, {q.granularity, q.power_of_two});
+  return name.empty() ? name_of(scaling_names, {q.granularity, false}) + "-pow2" : name;
+}
+
+Quantization paper_forward() {
+  return {.number = NumberFormat::hif8,
+          .rounding = Rounding::ta,
+          .granularity = Granularity::tensor,
+          .target = 15,
+          .epsilon = 1e-8f};
+}
+Quantization paper_backward() {
+  Quantization backward = paper_forward();
+  backward.target = 224;
+  return backward;
+}
+
+float default_target(NumberFormat number) {
+  return number == NumberFormat::hif8 ? 15.0f : largest_number(number);
+}
+Rounding default_rounding(NumberFormat number) {
+  return number == NumberFormat::hif8 ? Rounding::ta : Rounding::rne;
+}
+
+float scale_of(const Quantization& q, float amax) {
+  const float reference = std::max(amax, q.epsilon);
+  if (!(reference > 0)) return 1;
+  const bool inverse = q.number == NumberFormat::int8;
+  const float exact = inverse ? reference / q.target : q.target / reference;
+  const float bounded =
+      std::clamp(exact, std::numeric_limits<float>::min(), std::numeric_limits<float>::max());
+  if (!q.power_of_two) return bounded;
+  const float below = power_below(bounded);
+  // d = 1 / s must not be too small, so it is rounded the other way.
+  return inverse && below < bounded && below < 0x1p127f ? 2 * below : below;
+}
+
+Quantizer::Quantizer(const Quantization& quantization, std::int64_t rows, std::int64_t columns,
+                     std::int64_t steps)
+    : quantization_(quantization), rows_(rows), columns_(columns), steps_(steps) {
+  const Quantization& q = quantization_;
+  if (rows < 0 || columns < 0 || steps < 1 || rows % steps != 0)
+    throw std::invalid_argument(
+        fmt::format("a matrix of {} rows and {} columns in {} steps", rows, columns, steps));
+  if (q.number == NumberFormat::int8) {
+    if (q.rounding != Rounding::rne) throw InputError("int8 is rounded by rne only");
+  } else if (is_mx(q.number)) {
+    if (q.rounding != Rounding::rne) throw InputError("MXFP8 elements are rounded by rne only");
+  } else {
+    check_codec({.format = element_of(q.number), .rounding = q.rounding});
+  }
+  if (!(q.target > 0) || q.target > largest_number(q.number))
+    throw InputError(fmt::format("the scale target of {} is {}; above 0 and up to {} is accepted",
+                                 to_string(q.number), q.target, largest_number(q.number)));
+  if (!(q.epsilon >= 0)) throw InputError("epsilon is below 0");
+  if (q.history < 1) throw InputError("the history of delayed scaling has at least one step");
+  if (needs_amax())
+    amax_.resize(index(q.granularity == Granularity::channel   ? columns
+                       : q.granularity == Granularity::delayed ? steps
+                                                               : 1));
+}
+
+bool Quantizer::needs_amax() const {
+  const auto granularity = quantization_.granularity;
+  return !is_mx(quantization_.number) &&
+         (granularity == Granularity::tensor || granularity == Granularity::delayed ||
+          granularity == Granularity::channel);
+}
+
+void Quantizer::observe(std::int64_t first_row, std::span<const float> x, int threads) {
+  if (!needs_amax() || x.empty()) return;
+  const std::int64_t rows = static_cast<std::int64_t>(x.size()) / columns_;
+  switch (quantization_.granularity) {
+    case Granularity::channel:
+      parallel_ranges(columns_, 1024, threads, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t r = 0; r < rows; ++r)
+          for (std::int64_t c = first; c < last; ++c) {
+            const float magnitude = std::abs(x[index(r * columns_ + c)]);
+            float& largest = amax_[index(c)];
+            if (magnitude > largest && magnitude <= std::numeric_limits<float>::max())
+              largest = magnitude;
+          }
+      });
+      break;
+    case Granularity::delayed: {
+      const std::int64_t rows_of_step = rows_ / steps_;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        float& largest = amax_[index((first_row + r) / rows_of_step)];
+        largest = std::max(largest, amax_of(x.subspan(index(r * columns_), index(columns_))));
+      }
+      break;
+    }
+    default:
+      amax_[0] = std::max(amax_[0], amax_of(x, threads));
+  }
+}
+
+void Quantizer::settle() {
+  scales_.resize(amax_.size());
+  for (std::size_t i = 0; i < amax_.size(); ++i) {
+    float reference = amax_[i];
+    if (quantization_.granularity == Granularity::delayed && i > 0) {
+      const auto history = std::min(static_cast<std::size_t>(quantization_.history), i);
+      reference = *std::max_element(amax_.begin() + static_cast<std::ptrdiff_t>(i - history),
+                                    amax_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    scales_[i] = scale_of(quantization_, reference);
+  }
+}
+
+void Quantizer::apply(std::int64_t first_row, std::span<const float> x,
+                      std::span<std::uint8_t> codes, std::span<float> y, int threads) const {
+  if (x.empty()) return;
+  if (codes.size() != x.size() || y.size() != x.size() || x.size() % index(columns_) != 0)
+    throw std::invalid_argument("Quantizer: x, codes and y are whole rows of one size");
+  const std::int64_t rows = static_cast<std::int64_t>(x.size()) / columns_;
+  // Square blocks of 128 are whole in a task.
+  parallel_ranges(rows, slab_rows, threads, [&](std::int64_t first, std::int64_t last) {
+    const std::size_t at = index(first * columns_), n = index((last - first) * columns_);
+    const Slab slab{first_row + first, x.subspan(at, n), codes.subspan(at, n), y.subspan(at, n)};
+    if (is_mx(quantization_.number))
+      apply_mx(slab);
+    else
+      apply_scales(slab);
+  });
+}
+
+void Quantizer::apply_mx(const Slab& slab) const {
+  const MxCodec codec{.element = element_of(quantization_.number), .rule = quantization_.mx_rule};
+  const auto rows = static_cast<std::int64_t>(slab.x.size()) / columns_;
+  std::vector<std::uint8_t> scales(index(mx_scale_count(rows, columns_)));
+  mx_encode<Backend::cpu>(codec, columns_, slab.x, slab.codes, scales, 1);
+  mx_decode<Backend::cpu>(codec.element, columns_, slab.codes, scales, slab.y, 1);
+}
+
+/// The scales of the groups of one row, where a group is `width` columns of the slab's rows.
+void Quantizer::scales_of_row(const Slab& slab, std::int64_t row, std::span<float> scales) const {
+  const auto width = index(group_columns(quantization_.granularity, columns_));
+  const auto columns = index(columns_);
+  const auto group = [&](std::size_t r, std::size_t g) {
+    return slab.x.subspan(r * columns + g * width, std::min(width, columns - g * width));
+  };
+  switch (quantization_.granularity) {
+    case Granularity::none:
+      std::fill(scales.begin(), scales.end(), 1.0f);
+      break;
+    case Granularity::tensor:
+      scales[0] = scales_.at(0);
+      break;
+    case Granularity::delayed:
+      scales[0] = scales_.at(index((slab.first_row + row) / (rows_ / steps_)));
+      break;
+    case Granularity::channel:
+      std::copy(scales_.begin(), scales_.end(), scales.begin());
+      break;
+    case Granularity::token:
+    case Granularity::block32:
+    case Granularity::tile128:
+      for (std::size_t g = 0; g < scales.size(); ++g)
+        scales[g] = scale_of(quantization_, amax_of(group(index(row), g)));
+      break;
+    case Granularity::block128x128:
+      if (row > 0) break;  // all rows of the slab share those of the first
+      for (std::size_t g = 0; g < scales.size(); ++g) {
+        float largest = 0;
+        for (std::size_t r = 0; r * columns < slab.x.size(); ++r)
+          largest = std::max(largest, amax_of(group(r, g)));
+        scales[g] = scale_of(quantization_, largest);
+      }
+      break;
+  }
+}
+
+void Quantizer::apply_scales(const Slab& slab) const {
+  const Quantization& q = quantization_;
+  const auto width = index(group_columns(q.granularity, columns_)), columns = index(columns_);
+  std::vector<float> scales((columns + width - 1) / width), scaled(columns);
+  const bool is_int8 = q.number == NumberFormat::int8;
+  Codec codec{.format = element_of(q.number),
+              .rounding = q.rounding,
+              .overflow = q.overflow,
+              .seed = q.seed};
+  for (std::size_t at = 0; at < slab.x.size(); at += columns) {
+    const auto row = static_cast<std::int64_t>(at / columns);
+    scales_of_row(slab, row, scales);
+    for (std::size_t g = 0; g < scales.size(); ++g)
+      for (std::size_t c = g * width; c < std::min(columns, (g + 1) * width); ++c)
+        scaled[c] = is_int8 ? slab.x[at + c] / scales[g] : slab.x[at + c] * scales[g];
+    const auto codes = slab.codes.subspan(at, columns);
+    const auto y = slab.y.subspan(at, columns);
+    if (is_int8) {
+      const std::span integers(reinterpret_cast<std::int8_t*>(codes.data()), columns);
+      int8_encode<Backend::cpu>(scaled, 1, integers, 1);
+      int8_decode<Backend::cpu>(integers, 1, y, 1);
+    } else {
+      codec.first_element = static_cast<std::uint64_t>((slab.first_row + row) * columns_);
+      encode<Backend::cpu>(codec, scaled, codes, 1, 1);
+      decode<Backend::cpu>(codec.format, codes, y, 1, 1);
+    }
+    for (std::size_t g = 0; g < scales.size(); ++g)
+      for (std::size_t c = g * width; c < std::min(columns, (g + 1) * width); ++c)
+        y[c] = is_int8 ? y[c] * scales[g] : y[c] / scales[g];
+  }
+}
+
+double Quantizer::bits_per_element() const {
+  const auto elements = static_cast<double>(rows_ * columns_);
+  if (elements == 0) return 8;
+  if (is_mx(quantization_.number))
+    return 8 + 8 * static_cast<double>(mx_scale_count(rows_, columns_)) / elements;
+  std::int64_t scales = 0;
+  switch (quantization_.granularity) {
+    case Granularity::none:
+      break;
+    case Granularity::block128x128:
+      scales = blocks(rows_, 128) * blocks(columns_, 128);
+      break;
+    case Granularity::tensor:
+      scales = 1;
+      break;
+    case Granularity::delayed:
+      scales = steps_;
+      break;
+    case Granularity::channel:
+      scales = columns_;
+      break;
+    case Granularity::token:
+    case Granularity::block32:
+    case Granularity::tile128:
+      scales = rows_ * blocks(columns_, group_columns(quantization_.granularity, columns_));
+      break;
+  }
+  return 8 + (quantization_.power_of_two ? 8.0 : 32.0) * static_cast<double>(scales) / elements;
+}
+
+}  // namespace ospsim
