@@ -29,6 +29,10 @@ int run(int argc, char** argv) {
   std::string save = invocation->save;
   if (save.empty() && command.saves_to != nullptr) save = command.saves_to(request);
   if (!save.empty()) naming("--save", [&] { require_writable(save); });
+  if (command.stream != nullptr && save.empty() && !invocation->json) {
+    command.stream(request);
+    return fine;
+  }
   const Json document = command.run(request);
   if (!save.empty()) naming("--save", [&] { save_result(document, request.provenance(), save); });
   print(invocation->json ? json_text(document, 2) + '\n'

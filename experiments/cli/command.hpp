@@ -30,6 +30,9 @@ struct Command {
   std::string (*text)(const Json& document, const Style&);
   /// Where the document goes when --save does not say; empty: nowhere.
   std::string (*saves_to)(const Request&) = nullptr;
+  /// For a command that prints while it still reads: called instead of `run` and `text` unless the
+  /// document is asked for.
+  void (*stream)(const Request&) = nullptr;
 };
 
 /// All commands, in the order of the help.

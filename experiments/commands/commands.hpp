@@ -7,6 +7,8 @@ namespace ospsim {
 Command layout_command();
 Command reach_command();
 Command attend_command();
+Command codec_command();
+Command quantize_command();
 Command run_command();
 Command reproduce_command();
 Command show_command();

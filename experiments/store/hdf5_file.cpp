@@ -106,6 +106,7 @@ Handle dataspace(std::span<const std::int64_t> shape, const std::string& path) {
 
 std::vector<hsize_t> extents_of(hid_t dataset, const std::string& path, const std::string& name) {
   const Handle space(H5Dget_space(dataset), H5Sclose, path, fmt::format("'{}' has no shape", name));
+  if (H5Sget_simple_extent_type(space) == H5S_NULL) return {0};
   const int rank = H5Sget_simple_extent_ndims(space);
   if (rank < 0) fail(path, fmt::format("'{}' has no shape", name));
   std::vector<hsize_t> extents(static_cast<std::size_t>(rank));
@@ -136,6 +137,37 @@ Handle select_rows(hid_t dataset, const std::string& path, const std::string& na
       0)
     fail(path, fmt::format("'{}' has no rows {} to {}", name, first, first + count));
   return space;
+}
+
+/// Whether floats of `stored` are laid out as IEEE 754 says for these sizes, or as a bfloat16.
+bool has_layout(hid_t stored, std::size_t bytes, std::size_t fraction_bits, bool big_endian,
+                const std::string& path) {
+  const std::size_t exponent_bits = 8 * bytes - 1 - fraction_bits;
+  const Handle type(H5Tcopy(H5T_IEEE_F64LE), H5Tclose, path, "cannot describe a type");
+  // The fields are set before the size: a type cannot be smaller than its fields.
+  return H5Tset_fields(type, 8 * bytes - 1, fraction_bits, exponent_bits, 0, fraction_bits) >= 0 &&
+         H5Tset_ebias(type, (std::size_t{1} << (exponent_bits - 1)) - 1) >= 0 &&
+         H5Tset_size(type, bytes) >= 0 &&
+         H5Tset_order(type, big_endian ? H5T_ORDER_BE : H5T_ORDER_LE) >= 0 &&
+         H5Tequal(type, stored) > 0;
+}
+
+/// The largest box that starts at element `first` and whose elements, at most `limit`, follow each
+/// other in row-major order: whole rows of some dimension. Returns how many elements it has.
+std::uint64_t select_box(hid_t space, std::vector<hsize_t> extents, hsize_t first, hsize_t limit) {
+  hsize_t stride = 1, taken = 1;
+  std::vector<hsize_t> start(extents.size()), count(extents.size(), 1);
+  for (std::size_t d = extents.size(); d-- > 0;) {
+    start[d] = first / stride % extents[d];
+    if (first % stride == 0 && limit >= stride) {
+      count[d] = std::min(extents[d] - start[d], limit / stride);
+      taken = count[d] * stride;
+    }
+    stride *= extents[d];
+  }
+  if (H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) < 0)
+    return 0;
+  return taken;
 }
 
 }  // namespace
@@ -205,6 +237,38 @@ std::vector<std::int64_t> Hdf5File::shape(const std::string& dataset) const {
   return shape;
 }
 
+std::vector<std::string> Hdf5File::datasets() const {
+  std::vector<std::string> names;
+  const auto collect = [](hid_t, const char* name, const H5L_info_t* info, void* into) {
+    if (info->type == H5L_TYPE_HARD)
+      static_cast<std::vector<std::string>*>(into)->emplace_back(name);
+    return herr_t{0};
+  };
+  errno = 0;
+  if (H5Lvisit(id_, H5_INDEX_NAME, H5_ITER_INC, collect, &names) < 0)
+    fail(path_, "its datasets cannot be listed: damaged or truncated");
+  std::erase_if(names, [&](const std::string& name) {
+    const Handle object(H5Oopen(id_, name.c_str(), H5P_DEFAULT), H5Oclose, path_,
+                        fmt::format("'{}' cannot be opened: damaged or truncated", name));
+    return H5Iget_type(object) != H5I_DATASET;
+  });
+  return names;
+}
+
+std::optional<ElementType> Hdf5File::element_type(const std::string& dataset) const {
+  const Handle handle = open_dataset(id_, path_, dataset);
+  const Handle type(H5Dget_type(handle), H5Tclose, path_, fmt::format("'{}' has no type", dataset));
+  if (H5Tget_class(type) != H5T_FLOAT) return std::nullopt;
+  using enum ElementType::Format;
+  for (const bool big_endian : {false, true}) {
+    if (has_layout(type, 8, 52, big_endian, path_)) return ElementType{f64, big_endian};
+    if (has_layout(type, 4, 23, big_endian, path_)) return ElementType{f32, big_endian};
+    if (has_layout(type, 2, 10, big_endian, path_)) return ElementType{f16, big_endian};
+    if (has_layout(type, 2, 7, big_endian, path_)) return ElementType{bf16, big_endian};
+  }
+  return std::nullopt;
+}
+
 template <class T>
 void Hdf5File::create_dataset(const std::string& dataset, std::span<const std::int64_t> shape) {
   const Handle space = dataspace(shape, path_);
@@ -234,6 +298,29 @@ void Hdf5File::read_rows(const std::string& dataset, std::int64_t first, std::in
   errno = 0;
   if (H5Dread(handle, memory_type<T>(), memory, rows, H5P_DEFAULT, values.data()) < 0)
     fail(path_, fmt::format("cannot read '{}': damaged or truncated", dataset));
+}
+
+void Hdf5File::read_stored(const std::string& dataset, std::int64_t first,
+                           std::span<std::byte> bytes) const {
+  const Handle handle = open_dataset(id_, path_, dataset);
+  const Handle type(H5Dget_type(handle), H5Tclose, path_, fmt::format("'{}' has no type", dataset));
+  const Handle space(H5Dget_space(handle), H5Sclose, path_,
+                     fmt::format("'{}' has no shape", dataset));
+  const auto extents = extents_of(handle, path_, dataset);
+  const std::size_t size = H5Tget_size(type);
+  while (!bytes.empty()) {
+    errno = 0;
+    const std::uint64_t count =
+        extents.empty()
+            ? 1
+            : select_box(space, extents, static_cast<hsize_t>(first), bytes.size() / size);
+    const std::int64_t elements = static_cast<std::int64_t>(count);
+    const Handle memory = dataspace(std::span(&elements, 1), path_);
+    if (count == 0 || H5Dread(handle, type, memory, space, H5P_DEFAULT, bytes.data()) < 0)
+      fail(path_, fmt::format("cannot read '{}': damaged or truncated", dataset));
+    first += elements;
+    bytes = bytes.subspan(count * size);
+  }
 }
 
 template <class T>

@@ -2,10 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
 #include <vector>
+
+#include "experiments/store/element_type.hpp"
 
 namespace ospsim {
 
@@ -28,8 +31,12 @@ class Hdf5File {
 
   enum class Kind { integer, real, text, other };
   Kind kind(const std::string& dataset) const;
-  /// Empty for a scalar.
+  /// Empty for a scalar; {0} for a dataset that has no shape because it is empty.
   std::vector<std::int64_t> shape(const std::string& dataset) const;
+  /// The paths of all datasets, by name; links to other places are not followed.
+  std::vector<std::string> datasets() const;
+  /// Nothing unless the numbers are stored in one of these formats.
+  std::optional<ElementType> element_type(const std::string& dataset) const;
 
   template <class T>
   void create_dataset(const std::string& dataset, std::span<const std::int64_t> shape);
@@ -40,6 +47,9 @@ class Hdf5File {
   template <class T>
   void read_rows(const std::string& dataset, std::int64_t first, std::int64_t count,
                  std::span<T> values) const;
+  /// Elements from `first` on in row-major order, as many as fit, in the bytes they are stored in.
+  void read_stored(const std::string& dataset, std::int64_t first,
+                   std::span<std::byte> bytes) const;
 
   /// Creates and fills a dataset; an empty shape makes a scalar.
   template <class T>

@@ -1,18 +1,11 @@
 #include "kernels_ref/formats/format.hpp"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
-#include <utility>
 
-#include "kernels_ref/errors.hpp"
+#include "kernels_ref/formats/names.hpp"
 
 namespace ospsim {
 namespace {
-
-template <class E>
-using Names = std::vector<std::pair<std::string_view, E>>;
 
 const Names<Format> format_names{
     {"hif8", Format::hif8}, {"e4m3", Format::e4m3}, {"e5m2", Format::e5m2}, {"e8m0", Format::e8m0}};
@@ -27,36 +20,19 @@ const Names<Overflow> overflow_names{{"ieee", Overflow::ieee}, {"saturate", Over
 const Names<Source> source_names{
     {"f32", Source::f32}, {"bf16", Source::bf16}, {"f16", Source::f16}};
 
-template <class E>
-E parse(const Names<E>& names, std::string_view what, std::string_view text) {
-  std::vector<std::string_view> accepted;
-  for (const auto& [name, value] : names) {
-    if (name == text) return value;
-    accepted.push_back(name);
-  }
-  throw InputError(fmt::format("{} '{}' is not one of {}", what, text, fmt::join(accepted, ", ")));
-}
-
-template <class E>
-std::string name_of(const Names<E>& names, E value) {
-  const auto found = std::find_if(names.begin(), names.end(),
-                                  [&](const auto& entry) { return entry.second == value; });
-  return std::string(found->first);
-}
-
 }  // namespace
 
 Format parse_format(std::string_view text) {
-  return parse(format_names, "format", text);
+  return parse_name(format_names, "format", text);
 }
 Rounding parse_rounding(std::string_view text) {
-  return parse(rounding_names, "rounding", text);
+  return parse_name(rounding_names, "rounding", text);
 }
 Overflow parse_overflow(std::string_view text) {
-  return parse(overflow_names, "overflow", text);
+  return parse_name(overflow_names, "overflow", text);
 }
 Source parse_source(std::string_view text) {
-  return parse(source_names, "source", text);
+  return parse_name(source_names, "source", text);
 }
 std::string to_string(Format format) {
   return name_of(format_names, format);

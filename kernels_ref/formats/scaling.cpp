@@ -1,63 +1,39 @@
 #include "kernels_ref/formats/scaling.hpp"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
-#include <utility>
 
-#include "kernels_ref/errors.hpp"
 #include "kernels_ref/formats/int8.hpp"
+#include "kernels_ref/formats/names.hpp"
 #include "kernels_ref/formats/quantize.hpp"
 #include "kernels_ref/parallel.hpp"
 
 namespace ospsim {
 namespace {
 
-const std::vector<std::pair<std::string_view, NumberFormat>> number_names{
-    {"hif8", NumberFormat::hif8},
-    {"e4m3", NumberFormat::e4m3},
-    {"e5m2", NumberFormat::e5m2},
-    {"mxfp8-e4m3", NumberFormat::mxfp8_e4m3},
-    {"mxfp8-e5m2", NumberFormat::mxfp8_e5m2},
-    {"int8", NumberFormat::int8}};
+const Names<NumberFormat> number_names{{"hif8", NumberFormat::hif8},
+                                       {"e4m3", NumberFormat::e4m3},
+                                       {"e5m2", NumberFormat::e5m2},
+                                       {"mxfp8-e4m3", NumberFormat::mxfp8_e4m3},
+                                       {"mxfp8-e5m2", NumberFormat::mxfp8_e5m2},
+                                       {"int8", NumberFormat::int8}};
 
-const std::vector<std::pair<std::string_view, ScalingName>> scaling_names{
-    {"none", {Granularity::none, false}},
-    {"tensor", {Granularity::tensor, false}},
-    {"tensor-pow2", {Granularity::tensor, true}},
-    {"delayed", {Granularity::delayed, false}},
-    {"token", {Granularity::token, false}},
-    {"channel", {Granularity::channel, false}},
-    {"block32", {Granularity::block32, false}},
-    {"tile128", {Granularity::tile128, false}},
-    {"block128x128", {Granularity::block128x128, false}}};
+const Names<ScalingName> scaling_names{{"none", {Granularity::none, false}},
+                                       {"tensor", {Granularity::tensor, false}},
+                                       {"tensor-pow2", {Granularity::tensor, true}},
+                                       {"delayed", {Granularity::delayed, false}},
+                                       {"token", {Granularity::token, false}},
+                                       {"channel", {Granularity::channel, false}},
+                                       {"block32", {Granularity::block32, false}},
+                                       {"tile128", {Granularity::tile128, false}},
+                                       {"block128x128", {Granularity::block128x128, false}}};
 
-const std::vector<std::pair<std::string_view, MxRule>> mx_rule_names{{"floor", MxRule::floor},
-                                                                     {"ratio", MxRule::ratio},
-                                                                     {"ceil", MxRule::ceil},
-                                                                     {"even", MxRule::even}};
-
-template <class T>
-T parse(const std::vector<std::pair<std::string_view, T>>& names, std::string_view what,
-        std::string_view text) {
-  std::vector<std::string_view> accepted;
-  for (const auto& [name, value] : names) {
-    if (name == text) return value;
-    accepted.push_back(name);
-  }
-  throw InputError(fmt::format("{} '{}' is not one of {}", what, text, fmt::join(accepted, ", ")));
-}
-
-template <class T>
-std::string name_of(const std::vector<std::pair<std::string_view, T>>& names, const T& value) {
-  const auto found = std::find_if(names.begin(), names.end(),
-                                  [&](const auto& entry) { return entry.second == value; });
-  return found == names.end() ? "" : std::string(found->first);
-}
+const Names<MxRule> mx_rule_names{{"floor", MxRule::floor},
+                                  {"ratio", MxRule::ratio},
+                                  {"ceil", MxRule::ceil},
+                                  {"even", MxRule::even}};
 
 bool is_mx(NumberFormat number) {
   return number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2;
@@ -119,21 +95,21 @@ std::int64_t group_columns(Granularity granularity, std::int64_t columns) {
 }  // namespace
 
 MxRule parse_mx_rule(std::string_view text) {
-  return parse(mx_rule_names, "MX rule", text);
+  return parse_name(mx_rule_names, "MX rule", text);
 }
 NumberFormat parse_number_format(std::string_view text) {
-  return parse(number_names, "format", text);
+  return parse_name(number_names, "format", text);
 }
 std::string to_string(NumberFormat number) {
   return name_of(number_names, number);
 }
 ScalingName parse_scaling(std::string_view text) {
-  return parse(scaling_names, "scaling", text);
+  return parse_name(scaling_names, "scaling", text);
 }
 std::string scaling_name(const Quantization& q) {
   if (is_mx(q.number)) return "mx-" + name_of(mx_rule_names, q.mx_rule);
-  const std::string name = name_of(scaling_names, {q.granularity, q.power_of_two});
-  return name.empty() ? name_of(scaling_names, {q.granularity, false}) + "-pow2" : name;
+  const std::string name = name_of(scaling_names, ScalingName{q.granularity, q.power_of_two});
+  return name.empty() ? name_of(scaling_names, ScalingName{q.granularity, false}) + "-pow2" : name;
 }
 
 Quantization paper_forward() {
@@ -202,28 +178,26 @@ bool Quantizer::needs_amax() const {
 }
 
 void Quantizer::observe(std::int64_t first_row, std::span<const float> x, int threads) {
-  if (!needs_amax() || x.empty()) return;
-  const std::int64_t rows = static_cast<std::int64_t>(x.size()) / columns_;
+  if (!needs_amax()) return;
+  const std::size_t columns = index(columns_);
   switch (quantization_.granularity) {
     case Granularity::channel:
       parallel_ranges(columns_, 1024, threads, [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t r = 0; r < rows; ++r)
-          for (std::int64_t c = first; c < last; ++c) {
-            const float magnitude = std::abs(x[index(r * columns_ + c)]);
-            float& largest = amax_[index(c)];
-            if (magnitude > largest && magnitude <= std::numeric_limits<float>::max())
-              largest = magnitude;
+        for (std::size_t at = 0; at < x.size(); at += columns)
+          for (std::size_t c = index(first); c < std::min(index(last), x.size() - at); ++c) {
+            const float magnitude = std::abs(x[at + c]);
+            if (magnitude > amax_[c] && magnitude <= std::numeric_limits<float>::max())
+              amax_[c] = magnitude;
           }
       });
       break;
-    case Granularity::delayed: {
-      const std::int64_t rows_of_step = rows_ / steps_;
-      for (std::int64_t r = 0; r < rows; ++r) {
-        float& largest = amax_[index((first_row + r) / rows_of_step)];
-        largest = std::max(largest, amax_of(x.subspan(index(r * columns_), index(columns_))));
+    case Granularity::delayed:
+      for (std::size_t at = 0; at < x.size(); at += columns) {
+        const std::int64_t row = first_row + static_cast<std::int64_t>(at / columns);
+        float& largest = amax_[index(row / (rows_ / steps_))];
+        largest = std::max(largest, amax_of(x.subspan(at, std::min(columns, x.size() - at))));
       }
       break;
-    }
     default:
       amax_[0] = std::max(amax_[0], amax_of(x, threads));
   }
@@ -244,35 +218,46 @@ void Quantizer::settle() {
 
 void Quantizer::apply(std::int64_t first_row, std::span<const float> x,
                       std::span<std::uint8_t> codes, std::span<float> y, int threads) const {
+  if (codes.size() != x.size() || y.size() != x.size())
+    throw std::invalid_argument("Quantizer: x, codes and y differ in size");
   if (x.empty()) return;
-  if (codes.size() != x.size() || y.size() != x.size() || x.size() % index(columns_) != 0)
-    throw std::invalid_argument("Quantizer: x, codes and y are whole rows of one size");
-  const std::int64_t rows = static_cast<std::int64_t>(x.size()) / columns_;
   // Square blocks of 128 are whole in a task.
-  parallel_ranges(rows, slab_rows, threads, [&](std::int64_t first, std::int64_t last) {
-    const std::size_t at = index(first * columns_), n = index((last - first) * columns_);
-    const Slab slab{first_row + first, x.subspan(at, n), codes.subspan(at, n), y.subspan(at, n)};
-    if (is_mx(quantization_.number))
-      apply_mx(slab);
-    else
-      apply_scales(slab);
-  });
+  parallel_ranges(blocks(static_cast<std::int64_t>(x.size()), columns_), slab_rows, threads,
+                  [&](std::int64_t first, std::int64_t last) {
+                    const std::size_t at = index(first * columns_);
+                    const std::size_t n = std::min(x.size(), index(last * columns_)) - at;
+                    const Slab slab{first_row + first, x.subspan(at, n), codes.subspan(at, n),
+                                    y.subspan(at, n)};
+                    if (is_mx(quantization_.number))
+                      apply_mx(slab);
+                    else
+                      apply_scales(slab);
+                  });
 }
 
 void Quantizer::apply_mx(const Slab& slab) const {
   const MxCodec codec{.element = element_of(quantization_.number), .rule = quantization_.mx_rule};
-  const auto rows = static_cast<std::int64_t>(slab.x.size()) / columns_;
-  std::vector<std::uint8_t> scales(index(mx_scale_count(rows, columns_)));
-  mx_encode<Backend::cpu>(codec, columns_, slab.x, slab.codes, scales, 1);
-  mx_decode<Backend::cpu>(codec.element, columns_, slab.codes, scales, slab.y, 1);
+  const auto rows_of = [&](std::size_t at, std::size_t n, std::int64_t columns) {
+    if (n == 0) return;
+    std::vector<std::uint8_t> scales(
+        index(mx_scale_count(static_cast<std::int64_t>(n) / columns, columns)));
+    const auto codes = slab.codes.subspan(at, n);
+    mx_encode<Backend::cpu>(codec, columns, slab.x.subspan(at, n), codes, scales, 1);
+    mx_decode<Backend::cpu>(codec.element, columns, codes, scales, slab.y.subspan(at, n), 1);
+  };
+  const std::size_t shorter = slab.x.size() % index(columns_), whole = slab.x.size() - shorter;
+  rows_of(0, whole, columns_);
+  rows_of(whole, shorter, static_cast<std::int64_t>(shorter));
 }
 
-/// The scales of the groups of one row, where a group is `width` columns of the slab's rows.
+/// The scales of the groups of one row of a slab.
 void Quantizer::scales_of_row(const Slab& slab, std::int64_t row, std::span<float> scales) const {
   const auto width = index(group_columns(quantization_.granularity, columns_));
   const auto columns = index(columns_);
-  const auto group = [&](std::size_t r, std::size_t g) {
-    return slab.x.subspan(r * columns + g * width, std::min(width, columns - g * width));
+  const auto amax_of_group = [&](std::size_t r, std::size_t g) {
+    const auto cells = slab.x.subspan(r * columns, std::min(columns, slab.x.size() - r * columns));
+    const std::size_t first = std::min(g * width, cells.size());
+    return amax_of(cells.subspan(first, std::min(width, cells.size() - first)));
   };
   switch (quantization_.granularity) {
     case Granularity::none:
@@ -291,14 +276,14 @@ void Quantizer::scales_of_row(const Slab& slab, std::int64_t row, std::span<floa
     case Granularity::block32:
     case Granularity::tile128:
       for (std::size_t g = 0; g < scales.size(); ++g)
-        scales[g] = scale_of(quantization_, amax_of(group(index(row), g)));
+        scales[g] = scale_of(quantization_, amax_of_group(index(row), g));
       break;
     case Granularity::block128x128:
       if (row > 0) break;  // all rows of the slab share those of the first
       for (std::size_t g = 0; g < scales.size(); ++g) {
         float largest = 0;
         for (std::size_t r = 0; r * columns < slab.x.size(); ++r)
-          largest = std::max(largest, amax_of(group(r, g)));
+          largest = std::max(largest, amax_of_group(r, g));
         scales[g] = scale_of(quantization_, largest);
       }
       break;
@@ -316,25 +301,42 @@ void Quantizer::apply_scales(const Slab& slab) const {
               .seed = q.seed};
   for (std::size_t at = 0; at < slab.x.size(); at += columns) {
     const auto row = static_cast<std::int64_t>(at / columns);
+    const std::size_t n = std::min(columns, slab.x.size() - at);
+    const auto x = slab.x.subspan(at, n);
+    const auto codes = slab.codes.subspan(at, n);
+    const auto y = slab.y.subspan(at, n);
+    const auto for_each_group = [&](const auto& f) {
+      for (std::size_t g = 0; g * width < n; ++g)
+        for (std::size_t c = g * width; c < std::min(n, (g + 1) * width); ++c) f(c, scales[g]);
+    };
+    const std::span to_encode(scaled.data(), n);
     scales_of_row(slab, row, scales);
-    for (std::size_t g = 0; g < scales.size(); ++g)
-      for (std::size_t c = g * width; c < std::min(columns, (g + 1) * width); ++c)
-        scaled[c] = is_int8 ? slab.x[at + c] / scales[g] : slab.x[at + c] * scales[g];
-    const auto codes = slab.codes.subspan(at, columns);
-    const auto y = slab.y.subspan(at, columns);
     if (is_int8) {
-      const std::span integers(reinterpret_cast<std::int8_t*>(codes.data()), columns);
-      int8_encode<Backend::cpu>(scaled, 1, integers, 1);
+      const std::span integers(reinterpret_cast<std::int8_t*>(codes.data()), n);
+      for_each_group([&](std::size_t c, float scale) { scaled[c] = x[c] / scale; });
+      int8_encode<Backend::cpu>(to_encode, 1, integers, 1);
       int8_decode<Backend::cpu>(integers, 1, y, 1);
+      for_each_group([&](std::size_t c, float scale) { y[c] *= scale; });
     } else {
       codec.first_element = static_cast<std::uint64_t>((slab.first_row + row) * columns_);
-      encode<Backend::cpu>(codec, scaled, codes, 1, 1);
+      for_each_group([&](std::size_t c, float scale) { scaled[c] = x[c] * scale; });
+      encode<Backend::cpu>(codec, to_encode, codes, 1, 1);
       decode<Backend::cpu>(codec.format, codes, y, 1, 1);
+      for_each_group([&](std::size_t c, float scale) { y[c] /= scale; });
     }
-    for (std::size_t g = 0; g < scales.size(); ++g)
-      for (std::size_t c = g * width; c < std::min(columns, (g + 1) * width); ++c)
-        y[c] = is_int8 ? y[c] * scales[g] : y[c] / scales[g];
   }
+}
+
+std::vector<float> quantized(const Quantization& quantization, std::int64_t columns,
+                             std::span<const float> x, int threads) {
+  if (x.empty()) return {};
+  Quantizer quantizer(quantization, blocks(static_cast<std::int64_t>(x.size()), columns), columns);
+  quantizer.observe(0, x, threads);
+  quantizer.settle();
+  std::vector<std::uint8_t> codes(x.size());
+  std::vector<float> y(x.size());
+  quantizer.apply(0, x, codes, y, threads);
+  return y;
 }
 
 double Quantizer::bits_per_element() const {

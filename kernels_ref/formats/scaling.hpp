@@ -94,7 +94,8 @@ class Quantizer {
  public:
   static constexpr std::int64_t slab_rows = 128;
 
-  /// A matrix [rows, columns] whose leading axis is `steps` long; steps divides rows. Throws
+  /// A matrix [rows, columns], of which the last row may be shorter, and whose leading axis is
+  /// `steps` long; steps divides rows. Throws
   /// InputError for a recipe that does not exist (a rounding the format has not; a target not above
   /// 0 or above the format's largest number).
   Quantizer(const Quantization& quantization, std::int64_t rows, std::int64_t columns,
@@ -126,5 +127,9 @@ class Quantizer {
   std::int64_t rows_, columns_, steps_;
   std::vector<float> amax_, scales_;
 };
+
+/// x^ of a whole tensor as a matrix of rows of `columns`.
+std::vector<float> quantized(const Quantization& quantization, std::int64_t columns,
+                             std::span<const float> x, int threads = 0);
 
 }  // namespace ospsim
