@@ -6,7 +6,7 @@
 namespace ospsim {
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{figure1(), attention_time()};
+  static const std::vector<Experiment> all{figure1(), attention_time(), format_error()};
   return all;
 }
 

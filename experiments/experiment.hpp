@@ -17,6 +17,7 @@ struct Experiment {
 
 Experiment figure1();
 Experiment attention_time();
+Experiment format_error();
 
 const std::vector<Experiment>& experiments();
 /// Throws InputError.

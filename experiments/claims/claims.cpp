@@ -100,6 +100,7 @@ std::vector<std::string> read_method(Fields& fields, Claim& claim) {
     claim.method_name = arguments.text("name");
     claim.method = make_method(claim.method_name, arguments);
     arguments.all_read();
+    claim.experiment = arguments.experiment();
     return arguments.claim_ids();
   } catch (const InputError& error) {
     fields.reject(error.what());
@@ -165,8 +166,8 @@ int side(double value, double neutral) {
 
 class Judge : public Evidence {
  public:
-  Judge(const std::vector<Claim>& claims, const std::function<const Json&()>& attention_time)
-      : attention_time_(attention_time) {
+  Judge(const std::vector<Claim>& claims, const Documents& experiments)
+      : experiments_(experiments) {
     for (const auto& claim : claims) by_id_.emplace(claim.id, &claim);
   }
 
@@ -182,7 +183,7 @@ class Judge : public Evidence {
   double computed(const std::string& id) const override {
     return std::get<double>(claim(id).method(*this));
   }
-  const Json& attention_time() const override { return attention_time_(); }
+  const Json& experiment(const std::string& name) const override { return experiments_(name); }
 
   Verdict verdict(const Claim& claim) const {
     if (!claim.method) return {&claim, std::nullopt, claim.expected, claim.reason};
@@ -196,7 +197,7 @@ class Judge : public Evidence {
 
  private:
   std::map<std::string, const Claim*> by_id_;
-  const std::function<const Json&()>& attention_time_;
+  const Documents& experiments_;
 };
 
 }  // namespace
@@ -265,8 +266,8 @@ std::string status_of(const Claim& claim, const Value& ours) {
 }
 
 std::vector<Verdict> judge(const std::vector<Claim>& claims, const std::vector<std::string>& ids,
-                           const std::function<const Json&()>& attention_time) {
-  const Judge judge(claims, attention_time);
+                           const Documents& experiments) {
+  const Judge judge(claims, experiments);
   std::vector<Verdict> verdicts;
   if (ids.empty())
     for (const auto& claim : claims) verdicts.push_back(judge.verdict(claim));

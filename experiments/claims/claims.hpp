@@ -22,8 +22,8 @@ class Evidence {
   virtual double published(const std::string& claim_id) const = 0;
   /// The value computed for another claim.
   virtual double computed(const std::string& claim_id) const = 0;
-  /// The document of the experiment attention-time. Throws UnavailableError if there is none.
-  virtual const Json& attention_time() const = 0;
+  /// The document of an experiment. Throws UnavailableError if there is none.
+  virtual const Json& experiment(const std::string& name) const = 0;
 };
 
 /// Computes a claim's value.
@@ -40,7 +40,8 @@ struct Claim {
   Comparison comparison = Comparison::equal;
   Method method;  ///< empty: nothing here computes it
   std::string method_name;
-  std::string expected;  ///< the status on record
+  std::string experiment;  ///< that the method draws on; empty: none
+  std::string expected;    ///< the status on record
   std::string reason;
 
   /// The part of the id before the first dot.
@@ -58,6 +59,9 @@ std::string default_claims_path();
 /// within it), "outside-tolerance" (same side of neutral, other size) or "contradicted".
 std::string status_of(const Claim& claim, const Value& ours);
 
+/// Documents of experiments by name. Throws UnavailableError if there is none.
+using Documents = std::function<const Json&(const std::string& experiment)>;
+
 /// What came of one claim.
 struct Verdict {
   const Claim* claim = nullptr;
@@ -68,6 +72,6 @@ struct Verdict {
 /// Computes the claims named by `ids`, all if empty. A claim whose evidence is not available is
 /// "not-reproducible-here" with the reason. Throws InputError if an id is unknown.
 std::vector<Verdict> judge(const std::vector<Claim>& claims, const std::vector<std::string>& ids,
-                           const std::function<const Json&()>& attention_time);
+                           const Documents& experiments);
 
 }  // namespace ospsim

@@ -21,11 +21,12 @@ std::string Arguments::text(const std::string& name) {
   return value.get<std::string>();
 }
 
-std::int64_t Arguments::whole(const std::string& name) {
+std::int64_t Arguments::whole(const std::string& name, std::int64_t least) {
   const Json& value = at(name);
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 1 ||
+  if (!value.is_number_integer() || value.get<std::int64_t>() < least ||
       value.get<std::int64_t>() > 1'000'000)
-    throw InputError(fmt::format("its method's '{}' is not a whole number in 1..1000000", name));
+    throw InputError(
+        fmt::format("its method's '{}' is not a whole number in {}..1000000", name, least));
   return value.get<std::int64_t>();
 }
 
@@ -53,7 +54,8 @@ Pattern pattern_of(Arguments& a) {
 }
 
 Method make_method(const std::string& name, Arguments& arguments) {
-  for (const auto* methods : {&pattern_methods(), &model_methods(), &table_methods()})
+  for (const auto* methods :
+       {&pattern_methods(), &model_methods(), &format_methods(), &table_methods()})
     if (const auto found = methods->find(name); found != methods->end())
       return found->second(arguments);
   throw InputError(fmt::format("its method '{}' is unknown", name));

@@ -17,13 +17,16 @@ class Arguments {
   explicit Arguments(const Json& object) : object_(object) {}
 
   std::string text(const std::string& name);
-  std::int64_t whole(const std::string& name);
+  std::int64_t whole(const std::string& name, std::int64_t least = 1);
   std::vector<std::string> texts(const std::string& name);
   /// A text that is the id of a claim with a published number, checked when all claims are read.
   std::string claim_id(const std::string& name);
   void refer_to(const std::string& claim_id) { claim_ids_.push_back(claim_id); }
+  /// The experiment whose document the method will ask for.
+  void rest_on(const std::string& experiment) { experiment_ = experiment; }
 
   const std::vector<std::string>& claim_ids() const { return claim_ids_; }
+  const std::string& experiment() const { return experiment_; }
   /// Throws InputError if an argument was never read.
   void all_read() const;
 
@@ -33,12 +36,14 @@ class Arguments {
   const Json& object_;
   std::set<std::string> read_;
   std::vector<std::string> claim_ids_;
+  std::string experiment_;
 };
 
 /// Methods by name. Each maker reads its arguments.
 using Methods = std::map<std::string, Method (*)(Arguments&)>;
 const Methods& pattern_methods();  ///< of a pattern on a grid
 const Methods& model_methods();    ///< of what a model's forward pass costs
+const Methods& format_methods();   ///< of 8-bit formats and what they cost
 const Methods& table_methods();    ///< of measured times and of the paper's own tables
 
 /// The pattern that the arguments `pattern` and `ratio` spell.

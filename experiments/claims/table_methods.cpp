@@ -13,8 +13,9 @@ namespace {
 Method attention_time_ratio(Arguments& a) {
   const Grid grid = parse_grid(a.text("grid"));
   const Pattern pattern = pattern_of(a);
+  a.rest_on("attention-time");
   return [=](const Evidence& evidence) -> Value {
-    const Json& document = evidence.attention_time();
+    const Json& document = evidence.experiment("attention-time");
     const Json extents{grid.t, grid.h, grid.w};
     if (document.at("grid") == extents)
       for (const auto& row : document.at("cases"))

@@ -14,36 +14,37 @@
 namespace ospsim {
 namespace {
 
-constexpr const char* timing = "attention-time";
-
-/// The times: of record, or measured now and kept. The claims that never ask for them cost nothing.
-class AttentionTimes {
+/// What experiments found: of record, or run now and kept. Those that no claim asks for cost
+/// nothing.
+class ExperimentDocuments {
  public:
-  explicit AttentionTimes(const Request& request)
-      : measure_(!request.has("--quick")), record_(request.has("--record")), request_(request) {}
+  explicit ExperimentDocuments(const Request& request)
+      : run_(!request.has("--quick")), record_(request.has("--record")), request_(request) {}
 
-  const Json& document() {
-    if (!document_.is_null()) return document_;
-    if (measure_) {
+  const Json& document(const std::string& name) {
+    const auto [found, is_new] = documents_.try_emplace(name);
+    Json& document = found->second;
+    if (!document.is_null()) return document;
+    if (run_) {
       request_.command = "run";
-      request_.values = {{"NAME", {timing}}};
-      require_writable(result_path(timing, record_));
-      document_ = find_experiment(timing).run(request_);
-      save_result(document_, request_.provenance(), result_path(timing, record_));
+      request_.values = {{"NAME", {name}}};
+      require_writable(result_path(name, record_));
+      document = find_experiment(name).run(request_);
+      save_result(document, request_.provenance(), result_path(name, record_));
     } else {
-      const std::string path = path_in_tree(file());
+      const std::string path = path_in_tree(file(name));
       if (!std::filesystem::exists(path))
-        throw UnavailableError(fmt::format("no result of record: {}", file()));
-      document_ = load_result(path).at("document");
+        throw UnavailableError(fmt::format("no result of record: {}", file(name)));
+      document = load_result(path).at("document");
     }
-    return document_;
+    return document;
   }
-  std::string file() const { return result_file(timing, record_ || !measure_); }
+  std::string file(const std::string& name) const { return result_file(name, record_ || !run_); }
 
  private:
-  bool measure_, record_;
+  bool run_, record_;
   Request request_;
-  Json document_;
+  std::map<std::string, Json> documents_;
 };
 
 Json json_of(const std::optional<Value>& value) {
@@ -57,9 +58,9 @@ Json tolerance_json(const Claim& claim) {
   return Json();
 }
 
-Json claim_json(const Verdict& verdict, const std::string& times_file) {
+Json claim_json(const Verdict& verdict, const ExperimentDocuments& experiments) {
   const Claim& claim = *verdict.claim;
-  const bool from_times = verdict.ours && claim.method_name == "attention_time_ratio";
+  const bool from_file = verdict.ours && !claim.experiment.empty();
   return {{"id", claim.id},
           {"source", claim.source},
           {"statement", claim.statement},
@@ -72,23 +73,24 @@ Json claim_json(const Verdict& verdict, const std::string& times_file) {
           {"status", verdict.status},
           {"expected", claim.expected},
           {"reason", verdict.reason},
-          {"result_file", from_times ? Json(times_file) : Json()}};
+          {"result_file", from_file ? Json(experiments.file(claim.experiment)) : Json()}};
 }
 
 Json run(const Request& request) {
   const auto claims = naming("--claims", [&] {
     return load_claims(request.has("--claims") ? request.text("--claims") : default_claims_path());
   });
-  AttentionTimes times(request);
+  ExperimentDocuments experiments(request);
   const auto verdicts = naming("--claim", [&] {
-    return judge(claims, request.list("--claim"),
-                 [&]() -> const Json& { return times.document(); });
+    return judge(claims, request.list("--claim"), [&](const std::string& name) -> const Json& {
+      return experiments.document(name);
+    });
   });
 
   Json rows = Json::array(), unexpected = Json::array();
   std::map<std::string, int> count;
   for (const auto& verdict : verdicts) {
-    rows.push_back(claim_json(verdict, times.file()));
+    rows.push_back(claim_json(verdict, experiments));
     ++count[verdict.status];
     if (verdict.status != verdict.claim->expected) unexpected.push_back(verdict.claim->id);
   }
