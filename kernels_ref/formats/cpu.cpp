@@ -211,19 +211,26 @@ std::uint16_t mx_carry(const MxCodec& codec) {
   return 0;
 }
 
-/// The largest word in every lane.
-WordVector largest_everywhere(WordVector v) {
-  const Dwords d;
-  v = hn::Max(v, hn::BitCast(Words(), hn::RotateRight<16>(hn::BitCast(d, v))));
-  v = hn::Max(v, hn::BitCast(Words(), hn::Shuffle2301(hn::BitCast(d, v))));
-  v = hn::Max(v, hn::BitCast(Words(), hn::Shuffle1032(hn::BitCast(d, v))));
-#if HWY_TARGET <= HWY_AVX2
-  v = hn::Max(v, hn::SwapAdjacentBlocks(v));
-#endif
+/// The largest of the words.
+std::uint16_t largest_of(WordVector v) {
 #if HWY_TARGET <= HWY_AVX3
-  v = hn::Max(v, hn::ConcatLowerUpper(Words(), v, v));
+  const hn::Half<Words> d256;
+  const hn::Half<decltype(d256)> d128;
+  const auto half = hn::Max(hn::LowerHalf(v), hn::UpperHalf(d256, v));
+  const auto eight = hn::Max(hn::LowerHalf(half), hn::UpperHalf(d128, half));
+#elif HWY_TARGET <= HWY_AVX2
+  const hn::Half<Words> d128;
+  const auto eight = hn::Max(hn::LowerHalf(v), hn::UpperHalf(d128, v));
+#else
+  const Words d128;
+  const auto eight = v;
 #endif
-  return v;
+#if HWY_TARGET <= HWY_SSE4
+  const auto complement = hn::Not(eight);
+  return static_cast<std::uint16_t>(~_mm_extract_epi16(_mm_minpos_epu16(complement.raw), 0));
+#else
+  return hn::GetLane(hn::MaxOfLanes(d128, eight));
+#endif
 }
 
 /// MXFP8 blocks of 32, one at a time. A scale is a shift of exponents, which are the upper bits of
@@ -234,29 +241,28 @@ std::size_t mx_encode_full_blocks(const MxCodec& codec, const T* x, std::uint8_t
   const bool e4m3 = codec.element == Format::e4m3;
   const Fp8Encoder encoder(e4m3 ? e4m3_limits : e5m2_limits, true);
   const int emax = e4m3 ? 8 : 15;
-  const auto round_up = word(mx_carry(codec)), unscaled = word((127 + emax) * 128);
+  const std::uint32_t round_up = mx_carry(codec);
   const hn::Rebind<std::uint8_t, Words> bytes;
   const SignedWords d;
   for (std::size_t b = 0; b < blocks; ++b, x += mx_block, codes += mx_block) {
     auto largest = hn::Zero(Words());
     for (std::size_t i = 0; i < mx_block; i += words())
       largest = hn::Max(largest, magnitude_of(load_words<false>(x + i, hn::Zero(Singles()))));
-    largest = largest_everywhere(largest);
     // Inf and NaN do not count; and far below, numbers that float32 holds as subnormals do, which
     // shifting would get wrong.
     constexpr std::uint16_t smallest_shifted = (127 - 90) << 7;
-    const std::uint16_t amax = hn::GetLane(largest);
+    const std::uint32_t amax = largest_of(largest);
     if (HWY_UNLIKELY(amax < smallest_shifted || amax >= infinity_bits)) {
       scales[b] = mx_encode_block(codec, x, codes, mx_block);
       continue;
     }
-    const auto rounded = hn::And(hn::Add(largest, round_up), word(0x7f80));
-    scales[b] = static_cast<std::uint8_t>((hn::GetLane(rounded) >> 7) - emax);
-    const auto shift = hn::BitCast(d, hn::Sub(rounded, unscaled));
+    const int exponent = static_cast<int>((amax + round_up) >> 7) - emax;
+    scales[b] = static_cast<std::uint8_t>(exponent);
+    const auto shift = hn::Set(d, static_cast<std::int16_t>((exponent - 127) * 128));
     for (std::size_t i = 0; i < mx_block; i += words()) {
       const auto number = load_words<false>(x + i, hn::Zero(Singles()));
       const auto magnitude = hn::BitCast(d, magnitude_of(number));
-      const auto shifted = hn::Max(hn::SaturatedSub(magnitude, shift), hn::Zero(d));
+      const auto shifted = hn::SaturatedSub(magnitude, shift);
       const auto places = encoder.places(number, hn::BitCast(Words(), shifted));
       hn::StoreU(hn::TruncateTo(bytes, places), bytes, codes + i);
     }

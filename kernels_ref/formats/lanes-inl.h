@@ -123,6 +123,14 @@ inline WordVector with_sign(WordVector place, WordVector x) {
   return hn::IfVecThenElse(word(0x7f), place, hn::ShiftRight<8>(x));
 }
 
+/// Held between two bounds; words as signed numbers.
+inline WordVector bounded(WordVector words, WordVector least, WordVector most) {
+  const SignedWords d;
+  const auto held =
+      hn::Max(hn::Min(hn::BitCast(d, words), hn::BitCast(d, most)), hn::BitCast(d, least));
+  return hn::BitCast(Words(), held);
+}
+
 /// What differs between E4M3 and E5M2.
 struct Fp8Limits {
   std::uint16_t largest, overflow;  ///< as bf16: the largest number, and one that is too large
@@ -137,31 +145,70 @@ inline constexpr Fp8Limits e5m2_limits{
     0x4760, 0x4780, 0x3780, 0x3700, 0x3880, {2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 
 struct Fp8Encoder {
-  Fp8Encoder(const Fp8Limits& limits, bool saturate)
-      : most(word(saturate ? limits.largest : limits.overflow)),
-        least(word(limits.smallest)),
-        half_least(word(limits.smallest_half)),
-        normal(word(limits.normal)),
-        multipliers(table(limits.multipliers)) {}
+  Fp8Encoder(const Fp8Limits& given, bool saturate)
+      : limits(given), most(word(saturate ? limits.largest : limits.overflow)) {}
 
-  /// Of a number of this magnitude with the sign of x.
+  /// Of a number of this magnitude with the sign of x. A magnitude may be negative: it is too
+  /// small.
   WordVector places(WordVector x, WordVector magnitude) const {
-    const auto bounded = hn::Max(hn::Min(magnitude, most), least);
-    // The significand with its leading bit: of a subnormal of the format from its own exponent, of
-    // the rest from the smallest normal number's, so that exponents count on above it.
-    const auto exponent = hn::And(hn::Min(bounded, normal), word(0x3f80));
-    const auto less_one = hn::Add(hn::Sub(bounded, exponent), word(127));
-    const auto by = look_up(multipliers, hn::Or(hn::Add(exponent, exponent), word(0x80)));
+    const auto [less_one, by] = line(bounded(magnitude, least, most));
     // Ties to even: half up, of what is one less unless the integer part is odd.
     const auto odd = hn::And(hn::MulHigh(less_one, hn::Add(by, by)), word(1));
-    auto place = multiply_rounding(hn::Add(less_one, odd), by);
-    return with_sign(hn::IfThenElseZero(hn::Gt(magnitude, half_least), place), x);
+    const auto place = multiply_rounding(hn::Add(less_one, odd), by);
+    return with_sign(zero_if_too_small(place, magnitude), x);
   }
 
   static ByteVector codes(ByteVector places) { return places; }
 
-  WordVector most, least, half_least, normal;
-  ByteVector multipliers;
+  /// The significand with its leading bit, less one: of a subnormal of the format from its own
+  /// exponent, of the rest from the smallest normal number's, so that exponents count on above it.
+  /// And 2^(15 - s).
+  struct Line {
+    WordVector less_one, by;
+  };
+
+#if HWY_TARGET <= HWY_AVX3
+  Line line(WordVector number) const {
+    const auto exponent = hn::ShiftRight<7>(number);
+    return {hn::Add(number, offset.at(exponent)), by.at(exponent)};
+  }
+  static WordVector zero_if_too_small(WordVector place, WordVector) {
+    return place;
+  }
+
+  /// By the exponent modulo 64, from the one of `least` on. Half the smallest number has one more
+  /// bit to drop than the table of multipliers holds; what is smaller has a multiplier of 0.
+  WordTable of_exponent(bool multiplier) const {
+    std::uint16_t entries[64];
+    const int normal = limits.normal >> 7, half_smallest = limits.smallest_half >> 7;
+    for (int e = 80; e < 144; ++e) {
+      const int line_exponent = e < normal ? e : normal;
+      const int by = e < half_smallest    ? 0
+                     : e == half_smallest ? 128
+                                          : 256 * limits.multipliers[line_exponent % 16];
+      entries[e % 64] = static_cast<std::uint16_t>(multiplier ? by : 127 - line_exponent * 128);
+    }
+    return WordTable(entries);
+  }
+  Fp8Limits limits;
+  WordVector most, least = word(80 << 7);
+  WordTable offset = of_exponent(false), by = of_exponent(true);
+#else
+  Line line(WordVector number) const {
+    const auto exponent = hn::And(hn::Min(number, word(limits.normal)), word(0x3f80));
+    const auto index = hn::Or(hn::Add(exponent, exponent), word(0x80));
+    return {hn::Add(hn::Sub(number, exponent), word(127)), look_up(multipliers, index)};
+  }
+  WordVector zero_if_too_small(WordVector place, WordVector magnitude) const {
+    const SignedWords d;
+    const auto half = hn::BitCast(d, word(limits.smallest_half));
+    return hn::IfThenElseZero(hn::RebindMask(Words(), hn::Gt(hn::BitCast(d, magnitude), half)),
+                              place);
+  }
+  Fp8Limits limits;
+  WordVector most, least = word(limits.smallest);
+  ByteVector multipliers = table(limits.multipliers);
+#endif
 };
 
 /// HiF8 with ties away from zero. In places: subnormals 1 .. 7, then two numbers for each exponent
@@ -170,19 +217,20 @@ struct Hif8Encoder {
   explicit Hif8Encoder(bool saturate) : most(word(saturate ? 0x4700 : 0x4720)) {}
 
   WordVector places(WordVector x, WordVector magnitude) const {
-    // 2^-23 and above up to 2^-22 are all rounded to 2^-22, which no multiplication does.
-    const auto bounded = hn::Max(hn::Min(magnitude, most), word(0x3440));
-    const auto [by, offset] = line(bounded);
-    const auto place = hn::Sub(multiply_rounding(hn::Sub(bounded, word(0x3400)), by), offset);
-    return hn::IfThenElseZero(hn::Gt(magnitude, word(0x33ff)), with_sign(place, x));
+    const auto number = bounded(magnitude, least, most);
+    const auto [by, offset] = line(number);
+    const auto place = hn::Sub(multiply_rounding(hn::Sub(number, word(0x3400)), by), offset);
+    return with_sign(zero_if_too_small(place, magnitude), x);
   }
 
-  /// The low three bits of a code are those of the place, backwards for some exponents.
+  /// The low three bits of a code are those of the place, backwards for some exponents. There is no
+  /// negative zero.
   ByteVector codes(ByteVector places) const {
     const auto eighth =
         hn::And(hn::BitCast(Bytes(), hn::ShiftRight<3>(hn::BitCast(Words(), places))),
                 hn::Set(Bytes(), std::uint8_t{0x0f}));
-    return hn::Xor(places, hn::TableLookupBytes(differences, eighth));
+    const auto codes = hn::Xor(places, hn::TableLookupBytes(differences, eighth));
+    return hn::IfThenZeroElse(hn::Eq(places, hn::Set(Bytes(), std::uint8_t{0x80})), codes);
   }
 
   /// place = ((bits - 0x3400) * by + 2^14 >> 15) - offset, by the exponent; modulo 256.
@@ -196,34 +244,45 @@ struct Hif8Encoder {
   static constexpr std::uint8_t group_offset[16] = {120, 12, 206, 206, 0, 0, 0,  0,
                                                     0,   0,  0,   0,   8, 8, 40, 120};
 #if HWY_TARGET <= HWY_AVX3
-  Line line(WordVector bounded) const {
-    const auto exponent = hn::ShiftRight<7>(bounded);
+  Line line(WordVector number) const {
+    const auto exponent = hn::ShiftRight<7>(number);
     return {by.at(exponent), offset.at(exponent)};
   }
-  /// The same by the exponent modulo 64.
-  static WordTable by_exponent(const std::uint8_t (&by_group)[16], int unit) {
+  static WordVector zero_if_too_small(WordVector place, WordVector) {
+    return place;
+  }
+
+  /// The same by the exponent modulo 64. 2^-23 and above have the place of 2^-22, which is 1, and
+  /// what is below has 0.
+  static WordTable by_exponent(const std::uint8_t (&by_group)[16], int unit, std::uint16_t at_23) {
     std::uint16_t entries[64] = {};
-    for (int biased = 104; biased <= 142; ++biased)
-      entries[biased % 64] = static_cast<std::uint16_t>(
-          unit * by_group[(biased < 128 ? biased : biased + 1) / 4 % 16]);
+    for (int e = 105; e <= 142; ++e)
+      entries[e % 64] = static_cast<std::uint16_t>(unit * by_group[(e < 128 ? e : e + 1) / 4 % 16]);
+    entries[104 % 64] = at_23;
     return WordTable(entries);
   }
-  WordTable by = by_exponent(group_by, 256), offset = by_exponent(group_offset, 1);
+  WordVector most, least = word(79 << 7);
+  WordTable by = by_exponent(group_by, 256, 0), offset = by_exponent(group_offset, 1, 0xffff);
 #else
-  Line line(WordVector bounded) const {
-    const auto next = hn::And(hn::ShiftRight<7>(bounded), word(0x80));  // from 2 on: one exponent
-    const auto group = hn::Add(bounded, next);
+  Line line(WordVector number) const {
+    const auto next = hn::And(hn::ShiftRight<7>(number), word(0x80));  // from 2 on: one exponent
+    const auto group = hn::Add(number, next);
     const auto high = hn::And(hn::ShiftRight<1>(group), word(0x0f00));
     const auto low = hn::And(hn::ShiftRight<9>(group), word(0x000f));
     return {look_up(by, hn::Or(high, word(0x0080))), look_up(offset, hn::Or(low, word(0x8000)))};
   }
+  static WordVector zero_if_too_small(WordVector place, WordVector magnitude) {
+    return hn::IfThenElseZero(hn::Gt(magnitude, word(0x33ff)), place);
+  }
+  // 2^-23 and above up to 2^-22 are all rounded to 2^-22, which no multiplication does: they are
+  // raised to where it does.
+  WordVector most, least = word(0x3440);
   ByteVector by = table(group_by), offset = table(group_offset);
 #endif
 
   static constexpr std::uint8_t difference_bytes[16] = {0x00, 0x76, 0x66, 0x44, 0x74, 0x10,
                                                         0x00, 0x20, 0x48, 0x58, 0x70, 0x70,
                                                         0x20, 0x20, 0x10, 0x10};
-  WordVector most;
   ByteVector differences = table(difference_bytes);
 };
 
