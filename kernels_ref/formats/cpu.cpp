@@ -53,7 +53,7 @@ std::size_t encode_float16s(Format, bool, Range<const Float16, std::uint8_t>, fl
 std::size_t decode_floats(Format, Range<float, const std::uint8_t>, float) {
   return 0;
 }
-std::size_t decode_bfloat16s(Format, Range<Bfloat16, const std::uint8_t>) {
+std::size_t decode_bfloat16s(Format, Range<Bfloat16, const std::uint8_t>, float) {
   return 0;
 }
 std::size_t amax_floats(const float*, std::size_t, std::uint32_t&) {
@@ -130,50 +130,65 @@ std::size_t encode_float16s(Format format, bool saturate, Range<const Float16, s
   return encode_range(format, saturate, range, scale);
 }
 
-template <class Decoder>
-std::size_t decode_vectors(const Decoder& decoder, Range<Bfloat16, const std::uint8_t> range) {
-  std::size_t i = 0;
-  for (; i + words() <= range.n; i += words()) {
-    const auto codes = hn::PromoteTo(Words(), hn::LoadU(HalfBytes(), range.codes + i));
-    store(Words(), decoder.values(codes), &range.x[i].bits, range.past_caches);
-  }
-  return i;
+/// The bits of float32 numbers of bf16 words, the lower half of the lanes and the upper.
+DwordVector lower_dwords(WordVector values) {
+  return hn::ShiftLeft<16>(hn::PromoteTo(Dwords(), hn::LowerHalf(values)));
+}
+DwordVector upper_dwords(WordVector values) {
+  return hn::ShiftLeft<16>(hn::PromoteTo(Dwords(), hn::UpperHalf(hn::Half<Words>(), values)));
 }
 
-template <bool scaled, class Decoder>
-std::size_t decode_vectors(const Decoder& decoder, Range<float, const std::uint8_t> range,
+/// Numbers of whole vectors of codes, as they are or divided by `scale` in float32; returns how
+/// many.
+template <bool scaled, class Decoder, class T>
+std::size_t decode_vectors(const Decoder& decoder, Range<T, const std::uint8_t> range,
                            float scale_value) {
   const auto scale = hn::Set(Singles(), scale_value);
-  const auto put = [&](DwordVector bits, float* to) {
-    auto value = hn::BitCast(Singles(), bits);
-    if constexpr (scaled) value = hn::Div(value, scale);
-    store(Singles(), value, to, range.past_caches);
+  const auto divided = [&](DwordVector bits) {
+    const auto value = hn::BitCast(Singles(), bits);
+    if constexpr (scaled) return hn::Div(value, scale);
+    return value;
+  };
+  // To nearest even. The NaN of a decoder has no low bits that could carry.
+  const auto rounded = [](hn::Vec<Singles> value) {
+    const auto bits = hn::BitCast(Dwords(), value);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(Dwords(), 1u));
+    return hn::Add(bits, hn::Add(odd, hn::Set(Dwords(), 0x7fffu)));
   };
   std::size_t i = 0;
   for (; i + words() <= range.n; i += words()) {
     const auto codes = hn::PromoteTo(Words(), hn::LoadU(HalfBytes(), range.codes + i));
     const auto values = decoder.values(codes);
-    put(hn::ShiftLeft<16>(hn::PromoteTo(Dwords(), hn::LowerHalf(values))), range.x + i);
-    put(hn::ShiftLeft<16>(hn::PromoteTo(Dwords(), hn::UpperHalf(hn::Half<Words>(), values))),
-        range.x + i + words() / 2);
+    if constexpr (std::is_same_v<T, float>) {
+      store(Singles(), divided(lower_dwords(values)), range.x + i, range.past_caches);
+      store(Singles(), divided(upper_dwords(values)), range.x + i + words() / 2, range.past_caches);
+    } else if constexpr (scaled) {
+      const auto low = hn::BitCast(Words(), rounded(divided(lower_dwords(values))));
+      const auto high = hn::BitCast(Words(), rounded(divided(upper_dwords(values))));
+      store(Words(), hn::ConcatOdd(Words(), high, low), &range.x[i].bits, range.past_caches);
+    } else {
+      store(Words(), values, &range.x[i].bits, range.past_caches);
+    }
   }
   return i;
 }
 
-template <class Run>
-std::size_t with_decoder(Format format, const Run& run) {
+template <class T>
+std::size_t decode_range(Format format, Range<T, const std::uint8_t> range, float scale) {
+  const auto run = [&](const auto& decoder) {
+    return scale == 1 ? decode_vectors<false>(decoder, range, scale)
+                      : decode_vectors<true>(decoder, range, scale);
+  };
   if (format == Format::hif8) return run(Decoder<Format::hif8>());
   return format == Format::e4m3 ? run(Decoder<Format::e4m3>()) : run(Decoder<Format::e5m2>());
 }
 
-std::size_t decode_bfloat16s(Format format, Range<Bfloat16, const std::uint8_t> range) {
-  return with_decoder(format, [&](const auto& decoder) { return decode_vectors(decoder, range); });
-}
 std::size_t decode_floats(Format format, Range<float, const std::uint8_t> range, float scale) {
-  return with_decoder(format, [&](const auto& decoder) {
-    return scale == 1 ? decode_vectors<false>(decoder, range, scale)
-                      : decode_vectors<true>(decoder, range, scale);
-  });
+  return decode_range(format, range, scale);
+}
+std::size_t decode_bfloat16s(Format format, Range<Bfloat16, const std::uint8_t> range,
+                             float scale) {
+  return decode_range(format, range, scale);
 }
 
 /// The largest magnitude, as float32 bits, of whole vectors; Inf and NaN are the largest of all.
@@ -373,34 +388,30 @@ void encode_part(const Codec& codec, std::span<const T> x, std::span<std::uint8_
     codes = codes.subspan(done);
     one_by_one(longest_vector);
   }
-  if (past_caches) hwy::FlushStream();
 }
 
 template <class T>
 void decode_part(Format format, std::span<const std::uint8_t> codes, std::span<T> x, float scale,
                  bool past_caches) {
-  std::size_t done = 0;
-  if (format != Format::e8m0) {
-    const std::size_t head =
-        past_caches ? std::min(x.size(), elements_before_alignment(x.data())) : 0;
-    const auto lanes = [&] {
-      decode_elements(format, codes.first(head), x.first(head), scale);
-      done = head;
-      return Range<T, const std::uint8_t>{x.data() + head, codes.data() + head, x.size() - head,
-                                          past_caches};
-    };
-    if constexpr (std::is_same_v<T, float>) {
-      const auto range = lanes();
-      done += HWY_DYNAMIC_DISPATCH(decode_floats)(format, range, scale);
-    } else if constexpr (std::is_same_v<T, Bfloat16>) {
-      if (scale == 1) {
-        const auto range = lanes();
-        done += HWY_DYNAMIC_DISPATCH(decode_bfloat16s)(format, range);
-      }
+  const auto one_by_one = [&](std::size_t n) {
+    decode_elements(format, codes.first(n), x.first(n), scale);
+    codes = codes.subspan(n);
+    x = x.subspan(n);
+  };
+  if constexpr (!std::is_same_v<T, Float16>) {
+    if (format != Format::e8m0) {
+      if (past_caches) one_by_one(std::min(x.size(), elements_before_alignment(x.data())));
+      const Range<T, const std::uint8_t> range{x.data(), codes.data(), x.size(), past_caches};
+      std::size_t done = 0;
+      if constexpr (std::is_same_v<T, float>)
+        done = HWY_DYNAMIC_DISPATCH(decode_floats)(format, range, scale);
+      else
+        done = HWY_DYNAMIC_DISPATCH(decode_bfloat16s)(format, range, scale);
+      codes = codes.subspan(done);
+      x = x.subspan(done);
     }
   }
-  if (past_caches) hwy::FlushStream();
-  decode_elements(format, codes.subspan(done), x.subspan(done), scale);
+  one_by_one(x.size());
 }
 
 template <class T>
@@ -458,6 +469,7 @@ void encode<Backend::cpu>(const Codec& codec, Numbers x, std::span<std::uint8_t>
           Codec here = codec;
           here.first_element += static_cast<std::uint64_t>(first);
           encode_part(here, part(from, first, last), part(codes, first, last), scale, past_caches);
+          if (past_caches) hwy::FlushStream();
         });
       },
       x);
@@ -472,6 +484,7 @@ void decode<Backend::cpu>(Format format, std::span<const std::uint8_t> codes, Mu
         const bool past_caches = to.size_bytes() >= past_caches_bytes;
         parallel_ranges(elements(x), task, threads, [&](std::int64_t first, std::int64_t last) {
           decode_part(format, part(codes, first, last), part(to, first, last), scale, past_caches);
+          if (past_caches) hwy::FlushStream();
         });
       },
       x);
@@ -496,6 +509,7 @@ void quantize_dequantize<Backend::cpu>(const Codec& codec, Numbers x, MutableNum
             decode_part(codec.format, std::span<const std::uint8_t>(codes), part(to, at, end),
                         scale, past_caches);
           }
+          if (past_caches) hwy::FlushStream();
         });
       },
       y);
