@@ -10,6 +10,7 @@
 #include "analysis/quantization_study.hpp"
 #include "experiments/cli/progress.hpp"
 #include "experiments/commands/commands.hpp"
+#include "experiments/commands/downstream.hpp"
 #include "experiments/store/machine.hpp"
 #include "experiments/store/tensor_file.hpp"
 
@@ -48,6 +49,14 @@ std::vector<Quantization> quantizations_of(const Request& request) {
     const NumberFormat number = naming("--format", [&] { return parse_number_format(format); });
     const bool is_mx = number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2;
     for (const auto& scaling : words_of(request.text("--scaling"))) {
+      if (scaling == "paper-forward" || scaling == "paper-backward") {
+        if (number != NumberFormat::hif8)
+          throw InputError(fmt::format("--scaling: '{}' is the paper's recipe for hif8, not {}",
+                                       scaling, format));
+        all.push_back(scaling == "paper-forward" ? paper_forward() : paper_backward());
+        all.back().overflow = overflow;
+        continue;
+      }
       const auto [granularity, power_of_two] =
           naming("--scaling", [&] { return parse_scaling(scaling); });
       Quantization quantization{
@@ -275,6 +284,15 @@ Json run(const Request& request) {
   Json skipped = Json::array();
   for (const auto& [name, reason] : sources.skipped)
     skipped.push_back({{"tensor", name}, {"reason", reason}});
+  if (request.has("--downstream")) {
+    std::vector<NamedTensor> named;
+    for (const auto& tensor : sources.tensors) named.push_back({tensor.name, tensor.source});
+    progress.advance(0, "linear layers and attention");
+    Downstream downstream = downstream_of(
+        named, quantizations, static_cast<std::uint64_t>(request.seed), request.threads);
+    document["downstream"] = std::move(downstream.rows);
+    for (auto& row : downstream.skipped) skipped.push_back(std::move(row));
+  }
   if (!skipped.empty()) document["skipped"] = skipped;
   return document;
 }
@@ -349,6 +367,26 @@ std::string text(const Json& document, const Style& style) {
                    number_text(row.at("bits_per_element"), 6)});
     out += '\n' + ranking.text(style);
   }
+  if (document.contains("downstream") && !document.at("downstream").empty()) {
+    Table downstream({{"operation"},
+                      {"tensor"},
+                      {"format"},
+                      {"scaling"},
+                      {"output error, %", right},
+                      {"gradient errors, %"}});
+    for (const auto& row : document.at("downstream")) {
+      std::string gradients;
+      for (const char* of : {"input", "weight", "q", "k", "v"})
+        if (const auto name = fmt::format("{}_gradient_error", of); row.contains(name))
+          gradients += fmt::format("{}{} {:.3f}", gradients.empty() ? "" : ", ", of,
+                                   100 * row.at(name).get<double>());
+      downstream.add({row.at("operation").get<std::string>(), row.at("tensor").get<std::string>(),
+                      row.at("format").get<std::string>(), row.at("scaling").get<std::string>(),
+                      fmt::format("{:.3f}", 100 * row.at("output_error").get<double>()),
+                      gradients});
+    }
+    out += '\n' + downstream.text(style);
+  }
   if (document.contains("skipped")) {
     out += '\n';
     for (const auto& row : document.at("skipped"))
@@ -361,40 +399,48 @@ std::string text(const Json& document, const Style& style) {
 }  // namespace
 
 Command quantize_command() {
-  return {.name = "quantize",
-          .summary = "The error an 8-bit format makes on your tensors",
-          .example =
-              "  ospsim quantize --format hif8,e4m3 --scaling tensor,tile128 --input "
-              "model.safetensors\n"
-              "  ospsim quantize --format hif8,e4m3,e5m2 --scaling none --distribution normal:0,1",
-          .options =
-              {{"--format",
-                "F[,F..]",
-                "hif8, e4m3, e5m2, mxfp8-e4m3, mxfp8-e5m2, int8",
-                {},
-                Option::Occurs::once},
-               {"--scaling", "S[,S..]",
-                "none, tensor, tensor-pow2, delayed (along the leading axis), token (row), channel "
-                "(column), block32 (1 x 32), tile128 (1 x 128), block128x128",
-                "tensor"},
-               {"--scale-max", "X",
-                "where the largest element is put; by default the format's largest number, for "
-                "hif8 15"},
-               {"--epsilon", "X", "the least an amax counts as; the paper's recipe has 1e-8"},
-               {"--overflow", "ieee|saturate", "what is too large", "saturate"},
-               {"--rounding", "ta|rne|hybrid|hybrid-exact|stochastic", "of hif8; by default ta"},
-               {"--mx-rule", "floor|ratio|ceil|even", "of the MXFP8 scales", "floor"},
-               {"--history", "N", "steps that delayed scaling looks back", "1024"},
-               {"--input", "FILE[:name]",
-                ".npy, .safetensors, .safetensors.index.json or HDF5; all tensors, or one"},
-               {"--distribution", "NAME[:A,B]",
-                "normal:MEAN,STD, laplace:MEAN,SCALE, student-t:FREEDOM,SCALE, uniform:LOW,HIGH, "
-                "binade:EXPONENT, lognormal:MEAN,STD, outliers:STD,EVERY,FACTOR"},
-               {"--size", "N", "elements to draw", "1048576"},
-               {"--columns", "N", "of the matrix drawn", "1024"},
-               {"--codes", "", "also how often each code occurs, in results' order"}},
-          .run = run,
-          .text = text};
+  return {
+      .name = "quantize",
+      .summary = "The error an 8-bit format makes on your tensors",
+      .example =
+          "  ospsim quantize --format hif8,e4m3 --scaling tensor,tile128 --input "
+          "model.safetensors\n"
+          "  ospsim quantize --format hif8,e4m3,e5m2 --scaling none --distribution normal:0,1",
+      .options =
+          {{"--format",
+            "F[,F..]",
+            "hif8, e4m3, e5m2, mxfp8-e4m3, mxfp8-e5m2, int8",
+            {},
+            Option::Occurs::once},
+           {"--scaling", "S[,S..]",
+            "none, tensor, tensor-pow2, delayed (along the leading axis), token (row), channel "
+            "(column), block32 (1 x 32), tile128 (1 x 128), block128x128; for hif8 also the "
+            "paper's "
+            "recipe: paper-forward, paper-backward",
+            "tensor"},
+           {"--scale-max", "X",
+            "where the largest element is put; by default the format's largest number, for "
+            "hif8 15"},
+           {"--epsilon", "X", "the least an amax counts as; the paper's recipe has 1e-8"},
+           {"--overflow", "ieee|saturate", "what is too large", "saturate"},
+           {"--rounding", "ta|rne|hybrid|hybrid-exact|stochastic", "of hif8; by default ta"},
+           {"--mx-rule", "floor|ratio|ceil|even", "of the MXFP8 scales", "floor"},
+           {"--history", "N", "steps that delayed scaling looks back", "1024"},
+           {"--input", "FILE[:name]",
+            ".npy, .safetensors, .safetensors.index.json or HDF5; all tensors, or one"},
+           {"--distribution", "NAME[:A,B]",
+            "normal:MEAN,STD, laplace:MEAN,SCALE, student-t:FREEDOM,SCALE, uniform:LOW,HIGH, "
+            "binade:EXPONENT, lognormal:MEAN,STD, outliers:STD,EVERY,FACTOR"},
+           {"--size", "N", "elements to draw", "1048576"},
+           {"--columns", "N", "of the matrix drawn", "1024"},
+           {"--codes", "", "also how often each code occurs, in results' order"},
+           {"--downstream", "",
+            "also what it does to the output and the gradients of a linear layer with each matrix "
+            "as its weight, and of attention with tensors q, k, v [heads, tokens, head_dim]; "
+            "beside "
+            "bf16, against float32"}},
+      .run = run,
+      .text = text};
 }
 
 }  // namespace ospsim

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 #include "kernels_ref/formats/int8.hpp"
 #include "kernels_ref/formats/names.hpp"
@@ -108,6 +109,11 @@ ScalingName parse_scaling(std::string_view text) {
 }
 std::string scaling_name(const Quantization& q) {
   if (is_mx(q.number)) return "mx-" + name_of(mx_rule_names, q.mx_rule);
+  for (const auto& [preset, paper] :
+       {std::pair("paper-forward", paper_forward()), std::pair("paper-backward", paper_backward())})
+    if (q.number == paper.number && q.granularity == paper.granularity && !q.power_of_two &&
+        q.target == paper.target && q.epsilon == paper.epsilon)
+      return preset;
   const std::string name = name_of(scaling_names, ScalingName{q.granularity, q.power_of_two});
   return name.empty() ? name_of(scaling_names, ScalingName{q.granularity, false}) + "-pow2" : name;
 }

@@ -81,7 +81,8 @@ struct ScalingName {
   friend bool operator==(const ScalingName&, const ScalingName&) = default;
 };
 ScalingName parse_scaling(std::string_view text);
-/// The inverse; for MXFP8 "mx-floor" and the like.
+/// The inverse; for MXFP8 "mx-floor" and the like, for the paper's recipe "paper-forward" or
+/// "paper-backward".
 std::string scaling_name(const Quantization& quantization);
 
 /// s (for INT8: d) of a group with this amax.
