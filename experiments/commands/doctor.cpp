@@ -16,7 +16,7 @@ Json feature(bool built, bool available, const std::string& reason) {
 }
 
 Json not_used(const std::string& more = "") {
-  return feature(false, false, "nothing in this version uses it yet" + more);
+  return feature(false, false, "no command uses it yet" + more);
 }
 
 Json run(const Request&) {

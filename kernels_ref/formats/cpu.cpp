@@ -117,7 +117,9 @@ std::size_t encode_bfloat16s(Format format, bool saturate,
 }
 std::size_t encode_float16s(Format format, bool saturate, Range<const Float16, std::uint8_t> range,
                             float scale) {
-  return encode_range(format, saturate, range, scale);
+  // Without the instruction that widens float16, Highway takes its Inf and NaN for numbers.
+  constexpr bool widens = HWY_TARGET <= HWY_AVX2;
+  return widens ? encode_range(format, saturate, range, scale) : 0;
 }
 
 /// The bits of float32 numbers of bf16 words, the lower half of the lanes and the upper.

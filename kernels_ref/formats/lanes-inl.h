@@ -44,6 +44,11 @@ inline WordVector word(std::uint16_t value) {
   return hn::Set(Words(), value);
 }
 
+/// Bit by bit: `yes` where the mask has ones.
+inline WordVector select_bits(WordVector mask, WordVector yes, WordVector no) {
+  return hn::Or(hn::And(mask, yes), hn::AndNot(mask, no));
+}
+
 /// Sixteen bytes to look up by the low four bits of an index.
 inline ByteVector table(const std::uint8_t (&bytes)[16]) {
   return hn::LoadDup128(Bytes(), bytes);
@@ -120,7 +125,7 @@ inline WordVector magnitude_of(WordVector x) {
 inline constexpr std::uint16_t infinity_bits = 0x7f80;
 
 inline WordVector with_sign(WordVector place, WordVector x) {
-  return hn::IfVecThenElse(word(0x7f), place, hn::ShiftRight<8>(x));
+  return select_bits(word(0x7f), place, hn::ShiftRight<8>(x));
 }
 
 /// Held between two bounds; words as signed numbers.
@@ -310,7 +315,7 @@ struct Decoder {
   WordVector values(WordVector codes) const {
     const auto is_large = hn::TestBit(codes, word(0x40));
     auto value = hn::IfThenElse(is_large, large.at(codes), small.at(codes));
-    value = hn::IfVecThenElse(word(0x7fff), value, hn::ShiftLeft<8>(codes));
+    value = select_bits(word(0x7fff), value, hn::ShiftLeft<8>(codes));
     if constexpr (format == Format::hif8)
       value = hn::IfThenElse(hn::Eq(codes, word(0x80)), word(0x7fc0), value);
     return value;
@@ -341,7 +346,7 @@ struct Decoder {
     value = hn::IfThenElse(hn::Lt(place, word(e4m3 ? 8 : 4)), subnormal, value);
     if constexpr (!e4m3) value = hn::IfThenElse(hn::Eq(place, word(0x7c)), word(0x7f80), value);
     value = hn::IfThenElse(hn::Gt(place, word(e4m3 ? 0x7e : 0x7c)), word(0x7fc0), value);
-    return hn::IfVecThenElse(word(0x7fff), value, hn::ShiftLeft<8>(codes));
+    return select_bits(word(0x7fff), value, hn::ShiftLeft<8>(codes));
   }
 
   // m * 2^-9 or m * 2^-16 as bf16, least significant byte first.
@@ -363,7 +368,7 @@ struct Decoder<Format::hif8> {
     auto value = hn::Add(hn::ShiftLeft<7>(look_up(exponents, eighth)),
                          hn::Mul(low, look_up(multipliers, eighth)));
     value = hn::IfThenElse(hn::Eq(place, word(0x6f)), word(0x7f80), value);
-    value = hn::IfVecThenElse(word(0x7fff), value, hn::ShiftLeft<8>(codes));
+    value = select_bits(word(0x7fff), value, hn::ShiftLeft<8>(codes));
     const auto special = hn::IfThenElseZero(hn::Eq(codes, word(0x80)), word(0x7fc0));
     return hn::IfThenElse(hn::Eq(place, word(0)), special, value);
   }
