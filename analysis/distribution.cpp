@@ -22,6 +22,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 struct Parameter {
   const char* name;
   double otherwise, least, most;
+  bool whole = false;
 };
 struct Family {
   Kind kind;
@@ -42,14 +43,14 @@ const std::vector<Family>& families() {
       {Kind::uniform,
        "uniform",
        {{"the lower end", -1, -huge, huge}, {"the upper end", 1, -huge, huge}}},
-      {Kind::binade, "binade", {{"the exponent", 0, -126, 126}}},
+      {Kind::binade, "binade", {{"the exponent", 0, -126, 126, true}}},
       {Kind::lognormal,
        "lognormal",
        {{"the mean", 0, -80, 80}, {"the standard deviation", 1, 0, 40}}},
       {Kind::outliers,
        "outliers",
        {{"the standard deviation", 1, tiny, huge},
-        {"columns to an outlier", 128, 1, 1e9},
+        {"columns to an outlier", 128, 1, 1e9, true},
         {"the factor", 30, 0, 1e6}}}};
   return all;
 }
@@ -183,6 +184,8 @@ Distribution parse_distribution(std::string_view text) {
       if (value < parameter.least || value > parameter.most)
         throw InputError(fmt::format("{} of '{}' is not in {}..{}", parameter.name, text,
                                      parameter.least, parameter.most));
+      if (parameter.whole && value != std::floor(value))
+        throw InputError(fmt::format("{} of '{}' is not a whole number", parameter.name, text));
       distribution.parameters.push_back(value);
       if (word.size() == rest.size()) {
         rest = {};

@@ -138,7 +138,7 @@ double QuantizationError::relative_l2() const {
 }
 
 double QuantizationError::sqnr_db() const {
-  return -20 * std::log10(relative_l2());
+  return 0.0 - 20 * std::log10(relative_l2());
 }
 
 double QuantizationError::sqnr_db_standard_error() const {
@@ -175,44 +175,66 @@ double QuantizationError::code_entropy_bits() const {
   return entropy;
 }
 
-std::optional<double> expected_sqnr_db(NumberFormat number, double scale,
-                                       const Distribution& distribution) {
-  std::vector<double> values;  // of both signs
-  switch (number) {
-    case NumberFormat::hif8:
-    case NumberFormat::e4m3:
-    case NumberFormat::e5m2: {
-      const Format format = number == NumberFormat::hif8   ? Format::hif8
-                            : number == NumberFormat::e4m3 ? Format::e4m3
-                                                           : Format::e5m2;
-      for (int code = 0; code < 256; ++code) {
-        const float value = decode(format, static_cast<std::uint8_t>(code));
-        if (std::isfinite(value)) values.push_back(value / scale);
-      }
-      break;
-    }
-    case NumberFormat::int8:
-      for (int q = -127; q <= 127; ++q) values.push_back(q * scale);
-      break;
-    case NumberFormat::mxfp8_e4m3:
-    case NumberFormat::mxfp8_e5m2:
-      return std::nullopt;
+namespace {
+
+/// All finite values of Q(x s) / s, ascending.
+std::vector<double> values_of(NumberFormat number, double scale) {
+  std::vector<double> values;
+  if (number == NumberFormat::int8) {
+    for (int q = -127; q <= 127; ++q) values.push_back(q * scale);
+    return values;
+  }
+  const Format format = number == NumberFormat::hif8   ? Format::hif8
+                        : number == NumberFormat::e4m3 ? Format::e4m3
+                                                       : Format::e5m2;
+  for (int code = 0; code < 256; ++code) {
+    const float value = decode(format, static_cast<std::uint8_t>(code));
+    if (std::isfinite(value)) values.push_back(value / scale);
   }
   std::sort(values.begin(), values.end());
   values.erase(std::unique(values.begin(), values.end()), values.end());
+  return values;
+}
 
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  const auto all = partial_moments(distribution, -infinity, infinity);
+/// Means of x^2 and of the squared error over |x| < bound.
+struct Powers {
+  double signal = 0, noise = 0;
+};
+std::optional<Powers> expected_powers(NumberFormat number, double scale,
+                                      const Distribution& distribution, double bound) {
+  if (number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2) return std::nullopt;
+  const auto all = partial_moments(distribution, -bound, bound);
   if (!all) return std::nullopt;
+  const auto values = values_of(number, scale);
   double noise = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double v = values[i];
-    const double from = i == 0 ? -infinity : (values[i - 1] + v) / 2;
-    const double to = i + 1 == values.size() ? infinity : (v + values[i + 1]) / 2;
+    const double from = i == 0 ? -bound : std::max(-bound, (values[i - 1] + v) / 2);
+    const double to = i + 1 == values.size() ? bound : std::min(bound, (v + values[i + 1]) / 2);
+    if (!(from < to)) continue;
     const Moments cell = *partial_moments(distribution, from, to);
     noise += cell.square - 2 * v * cell.mean + v * v * cell.probability;
   }
-  return 10 * std::log10(all->square / noise);
+  return Powers{all->square / all->probability, noise / all->probability};
+}
+
+}  // namespace
+
+std::optional<double> expected_sqnr_db(NumberFormat number, double scale,
+                                       const Distribution& distribution) {
+  const auto powers =
+      expected_powers(number, scale, distribution, std::numeric_limits<double>::infinity());
+  if (!powers) return std::nullopt;
+  return 10 * std::log10(powers->signal / powers->noise);
+}
+
+std::optional<double> expected_sqnr_db(NumberFormat number, double scale,
+                                       const Distribution& distribution, double amax,
+                                       std::int64_t elements) {
+  const auto powers = expected_powers(number, scale, distribution, amax);
+  if (!powers || elements < 2) return std::nullopt;
+  const auto others = static_cast<double>(elements - 1);
+  return 10 * std::log10((others * powers->signal + amax * amax) / (others * powers->noise));
 }
 
 }  // namespace ospsim

@@ -69,5 +69,10 @@ class QuantizationError {
 /// and where the distribution has no closed form.
 std::optional<double> expected_sqnr_db(NumberFormat number, double scale,
                                        const Distribution& distribution);
+/// The same where the scale was chosen for the largest magnitude among the elements drawn: the
+/// others are below `amax`, and the largest one is exact.
+std::optional<double> expected_sqnr_db(NumberFormat number, double scale,
+                                       const Distribution& distribution, double amax,
+                                       std::int64_t elements);
 
 }  // namespace ospsim

@@ -49,7 +49,7 @@ TensorStudy study_tensor(const TensorSource& source, std::span<const Quantizatio
     const bool one_axis = source.shape.size() < 2;
     if (one_axis && quantization.granularity == Granularity::channel)
       quantization.granularity = Granularity::tensor;
-    quantizers.emplace_back(quantization, view.rows, view.columns, view.steps);
+    quantizers.emplace_back(quantization, view.rows, view.columns, view.steps, view.elements);
     study.quantizations.push_back({.error = QuantizationError(quantization.number),
                                    .bits_per_element = quantizers.back().bits_per_element()});
   }

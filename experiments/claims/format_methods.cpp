@@ -36,10 +36,16 @@ std::map<int, int> binades_of(const std::string& format) {
   return numbers;
 }
 
+std::string format_of(Arguments& a) {
+  const std::string format = a.text("format");
+  if (format != "f16") parse_format(format);
+  return format;
+}
+
 /// A method that counts something in a format.
 template <class Count>
 Method of_format(Arguments& a, Count count) {
-  const std::string format = a.text("format");
+  const std::string format = format_of(a);
   return [=](const Evidence&) -> Value { return static_cast<double>(count(format)); };
 }
 
@@ -56,13 +62,19 @@ Method largest_exponent(Arguments& a) {
   return of_format(a, [](const std::string& f) { return binades_of(f).rbegin()->first; });
 }
 
+int fraction_bits_of(Arguments& a) {
+  const std::int64_t bits_wanted = a.whole("fraction_bits", 0);
+  if (bits_wanted > 10) throw InputError("its method's 'fraction_bits' is above 10");
+  return static_cast<int>(bits_wanted);
+}
+
 Method exponents_with_fraction_bits(Arguments& a) {
-  const std::string format = a.text("format");
-  const std::int64_t fraction_bits = a.whole("fraction_bits", 0);
+  const std::string format = format_of(a);
+  const int fraction_bits = fraction_bits_of(a);
   return [=](const Evidence&) -> Value {
     const auto binades = binades_of(format);
     return number(std::count_if(binades.begin(), binades.end(), [&](const auto& binade) {
-      return std::int64_t{binade.second} == std::int64_t{1} << fraction_bits;
+      return binade.second == 1 << fraction_bits;
     }));
   };
 }
@@ -102,7 +114,7 @@ Method code_of_kind(Arguments& a) {
 
 /// Whether no binade further from 1 has more numbers.
 Method precision_tapers(Arguments& a) {
-  const std::string format = a.text("format");
+  const std::string format = format_of(a);
   return [=](const Evidence&) -> Value {
     const auto binades = binades_of(format);
     for (const auto& [e, count] : binades) {
@@ -115,7 +127,7 @@ Method precision_tapers(Arguments& a) {
 
 /// The largest number in a binade of so many fraction bits or more.
 Method largest_with_fraction_bits(Arguments& a) {
-  const std::int64_t fraction_bits = a.whole("fraction_bits", 0);
+  const int fraction_bits = fraction_bits_of(a);
   return of_format(a, [=](const std::string& f) {
     const auto binades = binades_of(f);
     float largest = 0;
@@ -129,19 +141,21 @@ Method largest_with_fraction_bits(Arguments& a) {
 
 /// Without a scale, standard deviation 1, in closed form.
 Method gaussian_sqnr_db(Arguments& a) {
-  const NumberFormat format = parse_number_format(a.text("format"));
-  return [=](const Evidence&) -> Value {
-    return *expected_sqnr_db(format, 1, parse_distribution("normal:0,1"));
-  };
+  const auto sqnr_db =
+      expected_sqnr_db(parse_number_format(a.text("format")), 1, parse_distribution("normal:0,1"));
+  if (!sqnr_db) throw InputError("its method's 'format' has no closed form");
+  return [=](const Evidence&) -> Value { return *sqnr_db; };
 }
 
 // ---- Of the experiment format-error ------------------------------------------------------------
 
 double field_of(const Json& document, const std::string& table, const std::string& key,
                 const std::string& field) {
-  if (document.contains(table))
+  if (document.contains(table) && document.at(table).is_array())
     for (const auto& row : document.at(table))
-      if (row.at("key") == key) return row.at(field).get<double>();
+      if (row.is_object() && row.value("key", Json()) == key && row.contains(field) &&
+          row.at(field).is_number())
+        return row.at(field).get<double>();
   throw UnavailableError(fmt::format("format-error has no '{}' in '{}'", key, table));
 }
 

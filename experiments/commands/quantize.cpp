@@ -44,10 +44,21 @@ std::vector<Quantization> quantizations_of(const Request& request) {
   const Overflow overflow =
       naming("--overflow", [&] { return parse_overflow(request.text("--overflow")); });
   const MxRule rule = naming("--mx-rule", [&] { return parse_mx_rule(request.text("--mx-rule")); });
+  if (epsilon < 0) throw InputError("--epsilon: is below 0");
+  std::optional<Rounding> hif8_rounding;
+  if (request.has("--rounding"))
+    naming("--rounding", [&] {
+      hif8_rounding = parse_rounding(request.text("--rounding"));
+      check_codec({.format = Format::hif8, .rounding = *hif8_rounding});
+    });
   std::vector<Quantization> all;
   for (const auto& format : words_of(request.text("--format"))) {
     const NumberFormat number = naming("--format", [&] { return parse_number_format(format); });
     const bool is_mx = number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2;
+    if (scale_max && !is_mx && (*scale_max <= 0 || *scale_max > largest(number)))
+      throw InputError(
+          fmt::format("--scale-max: {} is not above 0 and at most {}, the largest of {}",
+                      *scale_max, largest(number), format));
     for (const auto& scaling : words_of(request.text("--scaling"))) {
       if (scaling == "paper-forward" || scaling == "paper-backward") {
         if (number != NumberFormat::hif8)
@@ -61,7 +72,8 @@ std::vector<Quantization> quantizations_of(const Request& request) {
           naming("--scaling", [&] { return parse_scaling(scaling); });
       Quantization quantization{
           .number = number,
-          .rounding = default_rounding(number),
+          .rounding = number == NumberFormat::hif8 && hif8_rounding ? *hif8_rounding
+                                                                    : default_rounding(number),
           .overflow = overflow,
           .mx_rule = rule,
           .granularity = granularity,
@@ -70,12 +82,6 @@ std::vector<Quantization> quantizations_of(const Request& request) {
           .epsilon = epsilon,
           .history = request.whole("--history", 1, std::numeric_limits<std::int32_t>::max()),
           .seed = static_cast<std::uint64_t>(request.seed)};
-      if (request.has("--rounding") && number == NumberFormat::hif8)
-        quantization.rounding =
-            naming("--rounding", [&] { return parse_rounding(request.text("--rounding")); });
-      naming(scale_max && (*scale_max <= 0 || *scale_max > quantization.target) ? "--scale-max"
-                                                                                : "--format",
-             [&] { Quantizer(quantization, 1, 1); });
       all.push_back(quantization);
       if (is_mx) break;
     }
@@ -168,10 +174,11 @@ std::optional<double> expected_of(const NamedSource& tensor, const Quantization&
   if (!tensor.distribution || !one_scale || quantization.overflow != Overflow::saturate ||
       quantization.rounding != default_rounding(quantization.number))
     return std::nullopt;
-  const double scale = quantization.granularity == Granularity::none
-                           ? 1
-                           : scale_of(quantization, static_cast<float>(statistics.amax));
-  return expected_sqnr_db(quantization.number, scale, *tensor.distribution);
+  if (quantization.granularity == Granularity::none)
+    return expected_sqnr_db(quantization.number, 1, *tensor.distribution);
+  const double scale = scale_of(quantization, static_cast<float>(statistics.amax));
+  return expected_sqnr_db(quantization.number, scale, *tensor.distribution, statistics.amax,
+                          statistics.elements);
 }
 
 Json result_json(const NamedSource& tensor, const Quantization& quantization,
@@ -234,8 +241,11 @@ Json ranking_json(const Json& results) {
   for (Entry& entry : entries) std::sort(entry.sqnr_db.begin(), entry.sqnr_db.end());
   const auto median = [](const Entry& entry) {
     const std::size_t middle = entry.sqnr_db.size() / 2;
-    return entry.sqnr_db.size() % 2 == 1 ? entry.sqnr_db[middle]
-                                         : (entry.sqnr_db[middle - 1] + entry.sqnr_db[middle]) / 2;
+    const double upper = entry.sqnr_db[middle];
+    if (entry.sqnr_db.size() % 2 == 1) return upper;
+    const double lower = entry.sqnr_db[middle - 1];
+    // Between an overflow and an exact tensor there is no middle.
+    return std::isinf(lower) && std::isinf(upper) ? lower : (lower + upper) / 2;
   };
   std::stable_sort(entries.begin(), entries.end(),
                    [&](const Entry& a, const Entry& b) { return median(a) > median(b); });
@@ -299,6 +309,7 @@ Json run(const Request& request) {
 
 std::string decibels(double value) {
   if (std::isinf(value)) return value > 0 ? "exact" : "overflow";
+  if (std::abs(value) < 0.005) value = 0;  // not -0.00
   return fmt::format("{:.2f}", value);
 }
 std::string decibels(const Json& value) {

@@ -300,7 +300,7 @@ Json run(const Request& request) {
 std::string text(const Json& document, const Style& style) {
   constexpr auto right = Table::Align::right;
   const auto db = [](const Json& value) {
-    return value.is_number() ? fmt::format("{:.2f}", value.get<double>()) : std::string("-");
+    return value.is_number() ? fmt::format("{:.2f}", 0.0 + value.get<double>()) : std::string("-");
   };
   std::string out = fmt::format("SQNR in dB, {} x {} elements, mean and deviation of {} seeds\n\n",
                                 document.at("rows").dump(), document.at("columns").dump(),

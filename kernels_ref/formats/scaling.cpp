@@ -53,10 +53,6 @@ Format element_of(NumberFormat number) {
   }
 }
 
-float largest_number(NumberFormat number) {
-  return number == NumberFormat::int8 ? 127.0f : largest(element_of(number));
-}
-
 /// 2^floor(log2 x) of a normal number.
 float power_below(float x) {
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7f800000u);
@@ -131,8 +127,11 @@ Quantization paper_backward() {
   return backward;
 }
 
+float largest(NumberFormat number) {
+  return number == NumberFormat::int8 ? 127.0f : largest(element_of(number));
+}
 float default_target(NumberFormat number) {
-  return number == NumberFormat::hif8 ? 15.0f : largest_number(number);
+  return number == NumberFormat::hif8 ? 15.0f : largest(number);
 }
 Rounding default_rounding(NumberFormat number) {
   return number == NumberFormat::hif8 ? Rounding::ta : Rounding::rne;
@@ -152,12 +151,17 @@ float scale_of(const Quantization& q, float amax) {
 }
 
 Quantizer::Quantizer(const Quantization& quantization, std::int64_t rows, std::int64_t columns,
-                     std::int64_t steps)
-    : quantization_(quantization), rows_(rows), columns_(columns), steps_(steps) {
+                     std::int64_t steps, std::int64_t elements)
+    : quantization_(quantization),
+      rows_(rows),
+      columns_(columns),
+      steps_(steps),
+      elements_(elements < 0 ? rows * columns : elements) {
   const Quantization& q = quantization_;
-  if (rows < 0 || columns < 0 || steps < 1 || rows % steps != 0)
-    throw std::invalid_argument(
-        fmt::format("a matrix of {} rows and {} columns in {} steps", rows, columns, steps));
+  if (rows < 0 || columns < 0 || steps < 1 || rows % steps != 0 || elements_ > rows * columns ||
+      elements_ < (rows - 1) * columns)
+    throw std::invalid_argument(fmt::format("{} elements in {} rows of {} columns and {} steps",
+                                            elements_, rows, columns, steps));
   if (q.number == NumberFormat::int8) {
     if (q.rounding != Rounding::rne) throw InputError("int8 is rounded by rne only");
   } else if (is_mx(q.number)) {
@@ -165,9 +169,9 @@ Quantizer::Quantizer(const Quantization& quantization, std::int64_t rows, std::i
   } else {
     check_codec({.format = element_of(q.number), .rounding = q.rounding});
   }
-  if (!(q.target > 0) || q.target > largest_number(q.number))
+  if (!(q.target > 0) || q.target > largest(q.number))
     throw InputError(fmt::format("the scale target of {} is {}; above 0 and up to {} is accepted",
-                                 to_string(q.number), q.target, largest_number(q.number)));
+                                 to_string(q.number), q.target, largest(q.number)));
   if (!(q.epsilon >= 0)) throw InputError("epsilon is below 0");
   if (q.history < 1) throw InputError("the history of delayed scaling has at least one step");
   if (needs_amax())
@@ -346,33 +350,39 @@ std::vector<float> quantized(const Quantization& quantization, std::int64_t colu
 }
 
 double Quantizer::bits_per_element() const {
-  const auto elements = static_cast<double>(rows_ * columns_);
-  if (elements == 0) return 8;
-  if (is_mx(quantization_.number))
-    return 8 + 8 * static_cast<double>(mx_scale_count(rows_, columns_)) / elements;
+  if (elements_ == 0) return 8;
+  const std::int64_t whole_rows = elements_ / columns_, shorter = elements_ % columns_;
+  const auto groups_of_rows = [&](std::int64_t width) {
+    return whole_rows * blocks(columns_, width) + blocks(shorter, width);
+  };
   std::int64_t scales = 0;
-  switch (quantization_.granularity) {
-    case Granularity::none:
-      break;
-    case Granularity::block128x128:
-      scales = blocks(rows_, 128) * blocks(columns_, 128);
-      break;
-    case Granularity::tensor:
-      scales = 1;
-      break;
-    case Granularity::delayed:
-      scales = steps_;
-      break;
-    case Granularity::channel:
-      scales = columns_;
-      break;
-    case Granularity::token:
-    case Granularity::block32:
-    case Granularity::tile128:
-      scales = rows_ * blocks(columns_, group_columns(quantization_.granularity, columns_));
-      break;
+  if (is_mx(quantization_.number)) {
+    scales = groups_of_rows(mx_block);
+  } else {
+    switch (quantization_.granularity) {
+      case Granularity::none:
+        break;
+      case Granularity::tensor:
+        scales = 1;
+        break;
+      case Granularity::delayed:
+        scales = steps_;
+        break;
+      case Granularity::channel:
+        scales = columns_;
+        break;
+      case Granularity::block128x128:
+        scales = blocks(rows_, 128) * blocks(columns_, 128);
+        break;
+      case Granularity::token:
+      case Granularity::block32:
+      case Granularity::tile128:
+        scales = groups_of_rows(group_columns(quantization_.granularity, columns_));
+        break;
+    }
   }
-  return 8 + (quantization_.power_of_two ? 8.0 : 32.0) * static_cast<double>(scales) / elements;
+  const bool one_byte = is_mx(quantization_.number) || quantization_.power_of_two;
+  return 8 + (one_byte ? 8.0 : 32.0) * static_cast<double>(scales) / static_cast<double>(elements_);
 }
 
 }  // namespace ospsim

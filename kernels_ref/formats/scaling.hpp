@@ -47,7 +47,8 @@ enum class Granularity : std::uint8_t {
 /// the largest power of two that is not above). A group of zeros, or with no finite element, has
 /// s = 1 unless epsilon > 0. NaN and Inf never reach the amax. INT8 keeps d = 1 / s instead: d =
 /// max(amax, epsilon) / target, x_q = rne(x / d), x^ = x_q d, d = 1 for a group of zeros; its d is
-/// held between 2^-126 and the largest float32 (2^127).
+/// held between 2^-126 and the largest float32 (2^127). Where x^ would
+/// exceed float32 it is Inf.
 struct Quantization {
   NumberFormat number = NumberFormat::hif8;
   Rounding rounding = Rounding::ta;
@@ -67,7 +68,9 @@ struct Quantization {
 Quantization paper_forward();
 Quantization paper_backward();
 
-/// What --scale-max is where it is not given: 15 for hif8 (the paper's), else the largest number.
+/// The largest number of a format, or of its elements; 127 for int8.
+float largest(NumberFormat number);
+/// The target unless another is asked for: 15 for hif8 (the paper's), else the largest number.
 float default_target(NumberFormat number);
 Rounding default_rounding(NumberFormat number);
 
@@ -95,12 +98,12 @@ class Quantizer {
  public:
   static constexpr std::int64_t slab_rows = 128;
 
-  /// A matrix [rows, columns], of which the last row may be shorter, and whose leading axis is
-  /// `steps` long; steps divides rows. Throws
-  /// InputError for a recipe that does not exist (a rounding the format has not; a target not above
-  /// 0 or above the format's largest number).
+  /// A matrix [rows, columns] whose leading axis is `steps` long; steps divides rows. The last row
+  /// may be shorter, so that there are `elements` (-1: rows times columns). Throws InputError for a
+  /// recipe that does not exist (a rounding the format has not; a target not above 0 or above the
+  /// format's largest number).
   Quantizer(const Quantization& quantization, std::int64_t rows, std::int64_t columns,
-            std::int64_t steps = 1);
+            std::int64_t steps = 1, std::int64_t elements = -1);
 
   bool needs_amax() const;
   void observe(std::int64_t first_row, std::span<const float> x, int threads = 0);
@@ -125,7 +128,7 @@ class Quantizer {
   void scales_of_row(const Slab& slab, std::int64_t row, std::span<float> scales) const;
 
   Quantization quantization_;
-  std::int64_t rows_, columns_, steps_;
+  std::int64_t rows_, columns_, steps_, elements_;
   std::vector<float> amax_, scales_;
 };
 

@@ -35,7 +35,7 @@ std::string document(const std::vector<Json>& claims) {
   return Json{{"claims", claims}}.dump();
 }
 
-const Json& no_times() {
+const Json& no_record(const std::string&) {
   throw UnavailableError("no result of record");
 }
 
@@ -169,20 +169,20 @@ TEST(Claims, StatusRule) {
 
 TEST(Claims, WithoutAMethodKeepTheirExpectation) {
   const auto claims = parse_claims(document({computed_claim, reported_claim}));
-  const auto verdicts = judge(claims, {"a.c"}, no_times);
+  const auto verdicts = judge(claims, {"a.c"}, no_record);
   ASSERT_EQ(verdicts.size(), 1u);
   EXPECT_EQ(verdicts[0].status, "not-reproducible-here");
   EXPECT_EQ(verdicts[0].reason, "r");
   EXPECT_FALSE(verdicts[0].ours);
-  EXPECT_THROW(judge(claims, {"a.d"}, no_times), InputError);
-  EXPECT_EQ(judge(claims, {}, no_times).size(), 2u);
+  EXPECT_THROW(judge(claims, {"a.d"}, no_record), InputError);
+  EXPECT_EQ(judge(claims, {}, no_record).size(), 2u);
 }
 
 // ---- Every method on numbers known by hand -----------------------------------------------------
 
 /// The value of a method, with cells t.one .. of the published numbers given beside it.
 Value value_of(const Json& method, const std::vector<std::pair<std::string, double>>& cells = {},
-               const std::function<const Json&()>& times = no_times) {
+               const Documents& experiments = no_record) {
   Json claim = computed_claim;
   claim["method"] = method;
   std::vector<Json> claims{claim};
@@ -193,7 +193,7 @@ Value value_of(const Json& method, const std::vector<std::pair<std::string, doub
     claims.push_back(cell);
   }
   const auto parsed = parse_claims(document(claims));
-  return judge(parsed, {"a.b"}, times).front().ours.value();
+  return judge(parsed, {"a.b"}, experiments).front().ours.value();
 }
 
 double number_of(const Json& method) {
@@ -349,7 +349,7 @@ TEST(Methods, SmallestTableRatio) {
   down["method"] = {{"name", "table_ratio"}, {"numerator", "t.two"}, {"denominator", "t.one"}};
   smallest["method"] = {{"name", "smallest_table_ratio"}, {"ids", {"t.up", "t.down"}}};
   const auto claims = parse_claims(document({cell_one, cell_two, up, down, smallest}));
-  EXPECT_EQ(judge(claims, {"a.b"}, no_times).front().ours, Value(4. / 12));
+  EXPECT_EQ(judge(claims, {"a.b"}, no_record).front().ours, Value(4. / 12));
 }
 
 TEST(Methods, VbenchAggregates) {
@@ -382,16 +382,172 @@ TEST(Methods, AttentionTimeRatio) {
   const auto ask = [&](const char* grid) {
     return on("attention_time_ratio", grid, "skiparse-2d", "2");
   };
-  EXPECT_EQ(value_of(ask("21x48x80"), {}, [&]() -> const Json& { return times; }), Value(3.75));
+  const Documents documents = [&](const std::string& name) -> const Json& {
+    EXPECT_EQ(name, "attention-time");
+    return times;
+  };
+  EXPECT_EQ(value_of(ask("21x48x80"), {}, documents), Value(3.75));
 
   Json claim = computed_claim;
   claim["method"] = ask("21x45x80");
   const auto claims = parse_claims(document({claim}));
-  const auto other_grid = judge(claims, {}, [&]() -> const Json& { return times; }).front();
+  EXPECT_EQ(claims[0].experiment, "attention-time");
+  const auto other_grid = judge(claims, {}, documents).front();
   EXPECT_EQ(other_grid.status, "not-reproducible-here");
-  const auto no_record = judge(claims, {}, no_times).front();
-  EXPECT_EQ(no_record.status, "not-reproducible-here");
-  EXPECT_EQ(no_record.reason, "no result of record");
+  const auto without = judge(claims, {}, no_record).front();
+  EXPECT_EQ(without.status, "not-reproducible-here");
+  EXPECT_EQ(without.reason, "no result of record");
+}
+
+// ---- Of 8-bit formats --------------------------------------------------------------------------
+
+Json of_format(const char* name, const char* format, Json more = Json::object()) {
+  Json method{{"name", name}, {"format", format}};
+  method.update(more);
+  return method;
+}
+
+TEST(Methods, FormatsAreCounted) {
+  const auto count = [](const char* name, const char* format, Json more = Json::object()) {
+    return number_of(of_format(name, format, more));
+  };
+  EXPECT_EQ(count("format_bits", "hif8"), 8);
+  EXPECT_EQ(count("format_bits", "f16"), 16);
+  // Subnormals included: from 2^-22, 2^-9, 2^-16 and 2^-24 up.
+  EXPECT_EQ(count("format_exponents", "hif8"), 38);
+  EXPECT_EQ(count("format_exponents", "e4m3"), 18);
+  EXPECT_EQ(count("format_exponents", "e5m2"), 32);
+  EXPECT_EQ(count("format_exponents", "f16"), 40);
+  EXPECT_EQ(count("format_exponents", "e8m0"), 255);
+  EXPECT_EQ(count("format_least_exponent", "hif8"), -22);
+  EXPECT_EQ(count("format_least_exponent", "e4m3"), -9);
+  EXPECT_EQ(count("format_least_exponent", "e5m2"), -16);
+  EXPECT_EQ(count("format_largest_exponent", "hif8"), 15);
+  EXPECT_EQ(count("format_largest_exponent", "e4m3"), 8);
+  EXPECT_EQ(count("format_largest_exponent", "e5m2"), 15);
+  const auto exponents = [&](const char* format, int fraction_bits) {
+    return count("format_exponents_with_fraction_bits", format, {{"fraction_bits", fraction_bits}});
+  };
+  EXPECT_EQ(exponents("hif8", 3), 7);
+  EXPECT_EQ(exponents("hif8", 2), 8);
+  EXPECT_EQ(exponents("hif8", 1), 16);
+  EXPECT_EQ(exponents("hif8", 0), 7);
+  EXPECT_EQ(exponents("hif8", 4), 0);
+  EXPECT_EQ(exponents("e5m2", 2), 30);
+  const auto codes = [&](const char* name, const char* format, const char* kind) {
+    return count(name, format, {{"kind", kind}});
+  };
+  EXPECT_EQ(codes("format_codes_of_kind", "hif8", "zero"), 1);
+  EXPECT_EQ(codes("format_codes_of_kind", "hif8", "nan"), 1);
+  EXPECT_EQ(codes("format_codes_of_kind", "hif8", "infinity"), 2);
+  EXPECT_EQ(codes("format_codes_of_kind", "e4m3", "zero"), 2);
+  EXPECT_EQ(codes("format_codes_of_kind", "e4m3", "infinity"), 0);
+  EXPECT_EQ(codes("format_codes_of_kind", "e5m2", "nan"), 6);
+  EXPECT_EQ(codes("format_code_of_kind", "hif8", "nan"), 0x80);
+  EXPECT_EQ(codes("format_code_of_kind", "hif8", "infinity"), 0x6f);
+  EXPECT_EQ(codes("format_code_of_kind", "e5m2", "infinity"), 0x7c);
+  EXPECT_EQ(codes("format_code_of_kind", "e4m3", "nan"), 0x7f);
+}
+
+TEST(Methods, FormatsHaveAPrecision) {
+  EXPECT_EQ(value_of(of_format("format_precision_tapers", "hif8")), Value(true));
+  const auto largest = [](int fraction_bits) {
+    return number_of(
+        of_format("format_largest_with_fraction_bits", "hif8", {{"fraction_bits", fraction_bits}}));
+  };
+  EXPECT_EQ(largest(3), 15);
+  EXPECT_EQ(largest(2), 224);
+  EXPECT_EQ(largest(0), 32768);
+  EXPECT_NEAR(number_of(of_format("format_gaussian_sqnr_db", "hif8")), 31.516, .001);
+  EXPECT_NEAR(number_of(of_format("format_gaussian_sqnr_db", "e5m2")), 25.543, .001);
+}
+
+TEST(Claims, RejectFormatsThatDoNotExist) {
+  const std::vector<Json> bad{
+      of_format("format_bits", "e9m9"),
+      of_format("format_bits", "int8"),
+      {{"name", "format_bits"}},
+      of_format("format_bits", "hif8", {{"kind", "nan"}}),
+      of_format("format_codes_of_kind", "hif8"),
+      of_format("format_codes_of_kind", "hif8", {{"kind", "finite"}}),
+      of_format("format_exponents_with_fraction_bits", "hif8"),
+      of_format("format_exponents_with_fraction_bits", "hif8", {{"fraction_bits", -1}}),
+      of_format("format_exponents_with_fraction_bits", "hif8", {{"fraction_bits", 64}}),
+      of_format("format_largest_with_fraction_bits", "hif8", {{"fraction_bits", 32}}),
+      of_format("format_gaussian_sqnr_db", "e9m9"),
+      of_format("format_gaussian_sqnr_db", "mxfp8-e4m3"),
+      {{"name", "format_error_difference"}, {"table", "recipes"}, {"field", "sqnr_db"}},
+      {{"name", "format_error_ratio"}, {"table", "recipes"}, {"field", 1}}};
+  for (const Json& method : bad) {
+    const std::string message = rejection_with("method", method);
+    EXPECT_NE(message.find("'a.b'"), std::string::npos) << method << ": " << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+  }
+}
+
+const Json format_error_document{
+    {"experiment", "format-error"},
+    {"recipes",
+     {{{"key", "x/hif8"}, {"sqnr_db", 30.5}, {"sqnr_db_deviation", nullptr}},
+      {{"key", "x/e4m3"}, {"sqnr_db", 28.25}}}},
+    {"gaussian", {{{"format", "hif8"}, {"sqnr_db", 31.0}}}}};
+
+const Json& documents_of_formats(const std::string& name) {
+  EXPECT_EQ(name, "format-error");
+  return format_error_document;
+}
+
+Json difference(const char* table, const char* field, const char* minuend, const char* subtrahend) {
+  return {{"name", "format_error_difference"},
+          {"table", table},
+          {"field", field},
+          {"minuend", minuend},
+          {"subtrahend", subtrahend}};
+}
+
+TEST(Methods, FormatError) {
+  EXPECT_EQ(
+      value_of(difference("recipes", "sqnr_db", "x/hif8", "x/e4m3"), {}, documents_of_formats),
+      Value(2.25));
+  EXPECT_EQ(value_of({{"name", "format_error_ratio"},
+                      {"table", "recipes"},
+                      {"field", "sqnr_db"},
+                      {"numerator", "x/hif8"},
+                      {"denominator", "x/e4m3"}},
+                     {}, documents_of_formats),
+            Value(30.5 / 28.25));
+}
+
+TEST(Methods, FormatErrorWithoutItsNumbersIsNotReproducibleHere) {
+  for (const Json& method :
+       std::vector<Json>{difference("recipes", "sqnr_db", "x/hif8", "x/e5m2"),
+                         difference("recipes", "sqnr_db", "x/e5m2", "x/hif8"),
+                         difference("downstream", "sqnr_db", "x/hif8", "x/e4m3"),
+                         difference("recipes", "relative_l2", "x/hif8", "x/e4m3"),
+                         difference("recipes", "sqnr_db_deviation", "x/hif8", "x/e4m3"),
+                         difference("gaussian", "sqnr_db", "hif8", "hif8"),
+                         difference("experiment", "sqnr_db", "x/hif8", "x/e4m3")}) {
+    Json claim = computed_claim;
+    claim["method"] = method;
+    const auto claims = parse_claims(document({claim}));
+    EXPECT_EQ(claims[0].experiment, "format-error");
+    EXPECT_EQ(judge(claims, {}, no_record).front().status, "not-reproducible-here");
+    try {
+      const auto verdict = judge(claims, {}, documents_of_formats).front();
+      EXPECT_EQ(verdict.status, "not-reproducible-here") << method;
+      EXPECT_NE(verdict.reason.find("format-error"), std::string::npos) << verdict.reason;
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << method << ": " << error.what();
+    }
+  }
+}
+
+TEST(Claims, NameTheExperimentTheyRestOn) {
+  EXPECT_EQ(parse_claims(document({computed_claim}))[0].experiment, "");
+  std::set<std::string> experiments;
+  for (const auto& claim : load_claims(default_claims_path())) experiments.insert(claim.experiment);
+  EXPECT_TRUE(experiments.contains("format-error"));
+  EXPECT_TRUE(experiments.contains("attention-time"));
 }
 
 }  // namespace

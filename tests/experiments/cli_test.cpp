@@ -11,54 +11,17 @@
 #include "experiments/store/attention_input.hpp"
 #include "experiments/store/hdf5_file.hpp"
 #include "experiments/store/result_store.hpp"
-#include "tests/experiments/program.hpp"
+#include "tests/experiments/cli_fixture.hpp"
 #include "tests/kernels_ref/support.hpp"
 
 namespace ospsim {
 namespace {
 
-using Words = std::vector<std::string>;
-
-Words words(const std::string& line) {
-  std::istringstream stream(line);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
-
-class Cli : public testing::Test {
- protected:
-  TemporaryFolder folder;
-
-  Program start(const std::string& line) const {
-    return Program(words(line), {.folder = folder.path()});
-  }
-
-  /// The one JSON document that a command prints when it goes well, and nothing else.
-  Json json(const std::string& line) const {
-    const Program program = start(line + " --json");
-    EXPECT_EQ(program.wait(), 0) << line << '\n' << program.err();
-    EXPECT_EQ(program.err(), "") << line;
-    return Json::parse(program.out());
-  }
-
-  /// Ends with `status`, one line on stderr that contains `names`, and nothing on stdout.
-  void expect_refusal(const Program& program, int status, const std::string& names) const {
-    EXPECT_EQ(program.wait(), status) << names;
-    const std::string err = program.err();
-    EXPECT_EQ(err.rfind("ospsim: ", 0), 0u) << err;
-    EXPECT_NE(err.find(names), std::string::npos) << "no " << names << " in: " << err;
-    EXPECT_EQ(std::count(err.begin(), err.end(), '\n'), 1) << err;
-    EXPECT_EQ(program.out(), "");
-  }
-  void expect_refusal(const std::string& line, const std::string& names) const {
-    expect_refusal(start(line), 2, names);
-  }
-};
-
 // ---- The frame ---------------------------------------------------------------------------------
 
 TEST_F(Cli, HelpHasAnExample) {
-  for (const char* command :
-       {"layout", "reach", "attend", "run", "reproduce", "show", "list", "doctor"}) {
+  for (const char* command : {"layout", "reach", "attend", "codec", "quantize", "run", "reproduce",
+                              "show", "list", "doctor"}) {
     const Program program = start(std::string(command) + " --help");
     EXPECT_EQ(program.wait(), 0);
     EXPECT_NE(program.out().find("Example:\n"), std::string::npos) << command;
@@ -225,7 +188,7 @@ TEST_F(Cli, DoctorListAndFigure) {
   }
   const Json all = json("list");
   EXPECT_EQ(all.at("patterns").size(), 7u);
-  EXPECT_EQ(all.at("commands").size(), 8u);
+  EXPECT_EQ(all.at("commands").size(), 10u);
   EXPECT_GT(json("list claims").at("claims").size(), 100u);
   const Json figure = json("run figure1 --save figure.h5");
   EXPECT_EQ(figure.at("720p").at("skiparse-2d").at("token").at("subsequence").size(), 45u);

@@ -23,6 +23,7 @@ class Program {
     std::string folder;  ///< where it runs
     std::optional<rlim_t> largest_file_bytes = {};
     std::string standard_output = {};  ///< a file to use instead
+    std::string standard_input = {};   ///< a file to read
   };
 
   Program(const std::vector<std::string>& arguments, const Settings& settings)
@@ -33,6 +34,8 @@ class Program {
     words.push_back(nullptr);
     pid_ = fork();
     if (pid_ != 0) return;
+    if (!settings.standard_input.empty())
+      dup2(open(settings.standard_input.c_str(), O_RDONLY), STDIN_FILENO);
     redirect(out_, STDOUT_FILENO);
     redirect(err_, STDERR_FILENO);
     if (settings.largest_file_bytes) {
