@@ -1,5 +1,21 @@
 // Codecs over whole tensors. Ties-away hif8 and ties-to-even FP8 run on SIMD lanes; the other
 // roundings, and what is left over at the end of a range, go through the scalar codec.
+//
+// G elements/s, one core of an AMD EPYC (Zen 4), 64 Mi standard normal numbers, hif8 / e4m3.
+// Copying would be 7.6 of float32 and 12.6 of bf16 (38 GB/s, read and written; other tenants of the
+// machine take it down to 28 at times).
+//                                                         encode               decode
+//                                                     float32      bf16     float32      bf16
+//   version 1  the scalar codec                     0.07 / 0.10             0.07 / 0.11
+//   version 2  16-bit lanes, a small table by
+//              byte shuffles             SSSE3       1.7 / 1.8  2.6 / 2.7  2.6 / 3.0  3.5
+//                                        SSE4        2.0 / 2.4  2.7 / 3.5  3.0 / 3.4  4.1
+//                                        AVX2        3.1 / 3.9  4.3 / 6.1  5.2 / 5.7  7.8
+//                                        AVX-512     4.6 / 5.2  6.4 / 7.8  5.9 / 6.1  8.4
+//   version 3  AVX-512: tables of 64 words by
+//              exponent or code, NaN left aside      5.3 / 5.4  9.5 / 10   6.5 / 6.6  12.8
+//   version 4  what is read is prefetched around the caches: hif8 from float32 from 62 % to 81-91 %
+//              of a streaming copy in turns with it, from bf16 to 76-84 %
 
 #include <algorithm>
 #include <vector>
@@ -77,6 +93,14 @@ void store(D d, V v, T* to, bool past_caches) {
     hn::StoreU(v, d, to);
 }
 
+/// Asks for what will be read soon, and only once: around the caches, two pages ahead. Prefetching
+/// by hardware stops at the end of a page.
+template <class T>
+void prefetch_once(const T* x, std::size_t n) {
+  const char* const soon = reinterpret_cast<const char*>(x) + 6144;
+  for (std::size_t i = 0; i < n * sizeof(T); i += 64) __builtin_prefetch(soon + i, 0, 0);
+}
+
 /// Codes of whole vectors; returns how many numbers that were. Stops before the first NaN.
 template <bool scaled, class Encoder, class T>
 std::size_t encode_vectors(const Encoder& encoder, Range<const T, std::uint8_t> range,
@@ -85,6 +109,7 @@ std::size_t encode_vectors(const Encoder& encoder, Range<const T, std::uint8_t> 
   const std::size_t step = 2 * words();
   std::size_t i = 0;
   for (; i + step <= range.n; i += step) {
+    if (range.past_caches) prefetch_once(range.x + i, step);
     const auto first = load_words<scaled>(range.x + i, scale);
     const auto second = load_words<scaled>(range.x + i + words(), scale);
     const auto first_magnitude = magnitude_of(first), second_magnitude = magnitude_of(second);

@@ -1,4 +1,10 @@
 // MXFP8 over whole tensors: float32 and bf16 on SIMD lanes, block by block.
+//
+// G elements/s encoded, one core of an AMD EPYC (Zen 4), 64 Mi numbers, float32 / bf16.
+//   version 1  the largest word of a block by shuffles of whole vectors   AVX-512  2.3 / 2.6
+//   version 2  by halving vectors, then one instruction for eight words   SSE4     1.5 / 2.1
+//                                                                         AVX2     2.2 / 3.6
+//                                                                         AVX-512  3.4 / 4.9
 
 #include <algorithm>
 

@@ -47,8 +47,7 @@ enum class Granularity : std::uint8_t {
 /// the largest power of two that is not above). A group of zeros, or with no finite element, has
 /// s = 1 unless epsilon > 0. NaN and Inf never reach the amax. INT8 keeps d = 1 / s instead: d =
 /// max(amax, epsilon) / target, x_q = rne(x / d), x^ = x_q d, d = 1 for a group of zeros; its d is
-/// held between 2^-126 and the largest float32 (2^127). Where x^ would
-/// exceed float32 it is Inf.
+/// held between 2^-126 and the largest float32 (2^127). Where x^ would exceed float32 it is Inf.
 struct Quantization {
   NumberFormat number = NumberFormat::hif8;
   Rounding rounding = Rounding::ta;
