@@ -340,7 +340,7 @@ std::string text(const Json& document, const Style& style) {
 
   const bool drawn = document.at("results").front().contains("sqnr_db_standard_error");
   std::vector<Table::Column> columns{{"tensor"}, {"format"}, {"scaling"}, {"SQNR, dB", right}};
-  if (drawn) columns.insert(columns.end(), {{"+-", right}, {"closed form", right}});
+  if (drawn) columns.insert(columns.end(), {{"s.e.", right}, {"closed form", right}});
   for (const char* heading : {"relative L2", "max error", "max relative", "to 0, %", "too large, %",
                               "codes used", "bits"})
     columns.push_back({heading, right});
