@@ -1,5 +1,6 @@
 #include "analysis/downstream_error.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels_ref/attention/attention.hpp"
@@ -14,7 +15,7 @@ std::vector<float> unrounded(std::span<const float> x, std::int64_t) {
 
 std::vector<float> rounded_to_bf16(std::span<const float> x, std::int64_t) {
   std::vector<float> y(x.size());
-  for (std::size_t i = 0; i < x.size(); ++i) y[i] = to_float(to_bfloat16(x[i]));
+  std::transform(x.begin(), x.end(), y.begin(), round_to_bf16);
   return y;
 }
 

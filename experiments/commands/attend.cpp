@@ -12,6 +12,7 @@
 #include "experiments/store/machine.hpp"
 #include "experiments/store/part_file.hpp"
 #include "kernels_ref/attention/attention.hpp"
+#include "kernels_ref/formats/wide_float.hpp"
 
 namespace ospsim {
 namespace {

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <bit>
 #include <cmath>
 
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/formats/wide_float.hpp"
 
 namespace ospsim {
 
@@ -14,13 +14,6 @@ Precision parse_precision(const std::string& text) {
   if (text == "f32") return Precision::f32;
   if (text == "bf16") return Precision::bf16;
   throw InputError(fmt::format("precision '{}' is neither f32 nor bf16", text));
-}
-
-float round_to_bf16(float value) {
-  if (!std::isfinite(value)) return value;
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t half_less_tie = 0x7fff + (bits >> 16 & 1);
-  return std::bit_cast<float>((bits + half_less_tie) & 0xffff0000);
 }
 
 AttentionInput::AttentionInput(const std::string& path, const Grid& grid)

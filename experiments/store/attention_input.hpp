@@ -13,9 +13,6 @@ enum class Precision { f32, bf16 };
 /// "f32" or "bf16". Throws InputError.
 Precision parse_precision(const std::string& text);
 
-/// To the nearest bfloat16, ties to even.
-float round_to_bf16(float value);
-
 /// An HDF5 file with the datasets q, k and v, each [heads, tokens, head_dim] of any float type,
 /// tokens in (t, y, x) order. It is read head by head, so that it may be larger than the memory.
 class AttentionInput {

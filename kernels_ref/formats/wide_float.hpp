@@ -75,6 +75,10 @@ OSPSIM_HOST_DEVICE constexpr float to_float(float x) {
   return x;
 }
 
+OSPSIM_HOST_DEVICE constexpr float round_to_bf16(float x) {
+  return to_float(to_bfloat16(x));
+}
+
 /// A tensor in one of the three types, contiguous.
 using Numbers =
     std::variant<std::span<const float>, std::span<const Bfloat16>, std::span<const Float16>>;

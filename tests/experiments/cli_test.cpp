@@ -11,6 +11,7 @@
 #include "experiments/store/attention_input.hpp"
 #include "experiments/store/hdf5_file.hpp"
 #include "experiments/store/result_store.hpp"
+#include "kernels_ref/formats/wide_float.hpp"
 #include "tests/experiments/cli_fixture.hpp"
 #include "tests/kernels_ref/support.hpp"
 

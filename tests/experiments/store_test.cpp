@@ -11,6 +11,7 @@
 #include "experiments/store/provenance.hpp"
 #include "experiments/store/result_store.hpp"
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/formats/wide_float.hpp"
 #include "tests/experiments/temporary_folder.hpp"
 
 // Under the leak checker: the HDF5 library itself leaks when a file is damaged or the disk is full.
