@@ -127,8 +127,9 @@ constexpr std::size_t few = elements / 16;
 template <Format format>
 void scalar_encoding(benchmark::State& state) {
   auto& tensor = Tensor<float>::get();
+  const Codec codec = codec_of(format);
   for (auto _ : state)
-    for (std::size_t i = 0; i < few; ++i) tensor.codes[i] = encode(codec_of(format), tensor.x[i]);
+    for (std::size_t i = 0; i < few; ++i) tensor.codes[i] = encode(codec, tensor.x[i]);
   report(state, encode_cost(few, 4), few);
 }
 
