@@ -202,7 +202,7 @@ struct Powers {
 };
 std::optional<Powers> expected_powers(NumberFormat number, double scale,
                                       const Distribution& distribution, double bound) {
-  if (number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2) return std::nullopt;
+  if (is_mx(number)) return std::nullopt;
   const auto all = partial_moments(distribution, -bound, bound);
   if (!all) return std::nullopt;
   const auto values = values_of(number, scale);

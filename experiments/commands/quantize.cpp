@@ -54,8 +54,7 @@ std::vector<Quantization> quantizations_of(const Request& request) {
   std::vector<Quantization> all;
   for (const auto& format : words_of(request.text("--format"))) {
     const NumberFormat number = naming("--format", [&] { return parse_number_format(format); });
-    const bool is_mx = number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2;
-    if (scale_max && !is_mx && (*scale_max <= 0 || *scale_max > largest(number)))
+    if (scale_max && !is_mx(number) && (*scale_max <= 0 || *scale_max > largest(number)))
       throw InputError(
           fmt::format("--scale-max: {} is not above 0 and at most {}, the largest of {}",
                       *scale_max, largest(number), format));
@@ -78,12 +77,13 @@ std::vector<Quantization> quantizations_of(const Request& request) {
           .mx_rule = rule,
           .granularity = granularity,
           .power_of_two = power_of_two,
-          .target = is_mx ? default_target(number) : scale_max.value_or(default_target(number)),
+          .target =
+              is_mx(number) ? default_target(number) : scale_max.value_or(default_target(number)),
           .epsilon = epsilon,
           .history = request.whole("--history", 1, std::numeric_limits<std::int32_t>::max()),
           .seed = static_cast<std::uint64_t>(request.seed)};
       all.push_back(quantization);
-      if (is_mx) break;
+      if (is_mx(number)) break;
     }
   }
   return all;

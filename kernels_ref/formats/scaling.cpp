@@ -36,10 +36,6 @@ const Names<MxRule> mx_rule_names{{"floor", MxRule::floor},
                                   {"ceil", MxRule::ceil},
                                   {"even", MxRule::even}};
 
-bool is_mx(NumberFormat number) {
-  return number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2;
-}
-
 Format element_of(NumberFormat number) {
   switch (number) {
     case NumberFormat::e4m3:

@@ -16,6 +16,9 @@ namespace ospsim {
 
 /// What a tensor is kept in. The two MXFP8 formats carry scales of their own (formats/mxfp8.hpp).
 enum class NumberFormat : std::uint8_t { hif8, e4m3, e5m2, mxfp8_e4m3, mxfp8_e5m2, int8 };
+constexpr bool is_mx(NumberFormat number) {
+  return number == NumberFormat::mxfp8_e4m3 || number == NumberFormat::mxfp8_e5m2;
+}
 
 /// Which elements of a matrix [rows, columns] share a scale; a tensor of more axes is the matrix of
 /// its last one.

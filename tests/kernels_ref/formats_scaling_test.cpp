@@ -21,9 +21,6 @@ constexpr Granularity granularities[] = {
     Granularity::none,    Granularity::tensor,  Granularity::delayed, Granularity::token,
     Granularity::channel, Granularity::block32, Granularity::tile128, Granularity::block128x128};
 
-bool is_mx(NumberFormat number) {
-  return number == mxfp8_e4m3 || number == mxfp8_e5m2;
-}
 Format format_of(NumberFormat number) {
   if (number == hif8) return Format::hif8;
   return number == e4m3 || number == mxfp8_e4m3 ? Format::e4m3 : Format::e5m2;
