@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -66,14 +67,36 @@ void for_each_weight(Weights& weights, F f) {
   }
 }
 
+/// The layers of a block in which tokens meet or whose work ranks can share: what sequence
+/// parallelism replaces. Each forward function keeps what its backward function needs.
+template <class T>
+class DitBlockLayers {
+ public:
+  virtual ~DitBlockLayers() = default;
+  /// x [rows, dim], normed and modulated, to the layer's output [rows, dim].
+  virtual std::vector<T> self_attention(const AttentionWeights<T>& weights,
+                                        std::span<const T> x) = 0;
+  /// From the gradient of the output to that of x; those of the weights are overwritten.
+  virtual std::vector<T> self_attention_backward(const AttentionWeights<T>& weights,
+                                                 std::span<const T> dy,
+                                                 AttentionWeights<T>& gradient) = 0;
+  virtual std::vector<T> feed_forward(const LinearWeights<T>& up, const LinearWeights<T>& down,
+                                      std::span<const T> x) = 0;
+  virtual std::vector<T> feed_forward_backward(const LinearWeights<T>& up,
+                                               const LinearWeights<T>& down, std::span<const T> dy,
+                                               LinearWeights<T>& up_gradient,
+                                               LinearWeights<T>& down_gradient) = 0;
+};
+
 template <class T>
 struct DitBlockInputs {
   std::span<const T> x;           ///< [rows, dim]
   std::span<const T> text;        ///< [text_rows, dim]
   std::span<const T> modulation;  ///< [6, dim]: shift, scale, gate of self-attention, then of the
                                   ///< FFN; the block's table and the time embedding already added
-  std::span<const AttentionGroup> groups;    ///< of self-attention, over the rows of x
-  std::span<const TokenPosition> positions;  ///< [rows]
+  std::span<const AttentionGroup> groups;          ///< of self-attention, over the rows of x
+  std::span<const TokenPosition> positions;        ///< [rows]
+  std::shared_ptr<DitBlockLayers<T>> layers = {};  ///< empty: those of one device
 };
 
 /// What the backward pass of one attention layer needs.
@@ -87,13 +110,13 @@ struct AttentionActivations {
 /// What the backward pass of a block needs.
 template <class T>
 struct DitBlockActivations {
-  std::vector<T> self_normed, self_modulated, self_output;
-  AttentionActivations<T> self_attention;
+  std::shared_ptr<DitBlockLayers<T>> layers;
+  std::vector<T> self_normed, self_output;
   std::vector<T> after_self;  ///< x + gate * self_output
   std::vector<T> cross_normed;
   AttentionActivations<T> cross_attention;
   std::vector<T> after_cross;
-  std::vector<T> ffn_normed, ffn_modulated, ffn_up, ffn_gelu, ffn_output;
+  std::vector<T> ffn_normed, ffn_output;
 };
 
 /// One block, with e = modulation:
@@ -105,7 +128,8 @@ struct DitBlockActivations {
 /// Self-attention turns q and k by RoPE and stays inside groups; in cross-attention every row
 /// attends to all of the text.
 ///
-/// y [rows, dim]; `activations` is overwritten. `threads` 0 means all cores. Throws
+/// y [rows, dim]; `activations` is overwritten, and goes on naming the arrays behind
+/// `inputs.groups` and `inputs.positions`. `threads` 0 means all cores. Throws
 /// std::invalid_argument where a size does not fit. For Backend naive and cpu; for cuda the first
 /// operation throws.
 template <Backend B>
