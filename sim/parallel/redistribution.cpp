@@ -1,0 +1,275 @@
+#include "sim/parallel/redistribution.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+#include "kernels_ref/formats/wide_float.hpp"
+
+namespace ospsim {
+namespace {
+
+std::size_t index(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
+
+Range common(Range a, Range b) {
+  const std::int64_t first = std::max(a.first, b.first);
+  return {first, std::max(first, std::min(a.last, b.last))};
+}
+
+template <class To, class From>
+void convert(const From* from, To* to, std::int64_t count) {
+  if constexpr (std::is_same_v<To, From>) {
+    std::memcpy(to, from, index(count) * sizeof(To));
+  } else if constexpr (std::is_same_v<To, Bfloat16>) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = to_bfloat16(from[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = to_float(from[i]);
+  }
+}
+
+/// Uninitialised: every byte that is read was written before.
+template <class T>
+struct Staging {
+  std::unique_ptr<T[]> owned;
+  T* data = nullptr;
+
+  void allocate(std::int64_t elements) {
+    owned = std::make_unique_for_overwrite<T[]>(index(elements));
+    data = owned.get();
+  }
+};
+
+}  // namespace
+
+/// The rows of `order` that both shards hold, as rows of `local`. `index_of_row` is scratch with -1
+/// everywhere, and is left so.
+Redistribution::Part Redistribution::common_part(const Shard& local, const Shard& remote,
+                                                 const Shard& order,
+                                                 std::vector<std::int64_t>& index_of_row) {
+  Part part;
+  const Range channels = common(local.channels, remote.channels);
+  part.window = {channels.first - local.channels.first, channels.last - local.channels.first};
+  if (channels.size() == 0) return part;
+
+  // Mark the rows of the side that does not give the order with their place there.
+  const Shard& other = &order == &local ? remote : local;
+  for (std::size_t i = 0; i < other.rows.size(); ++i)
+    index_of_row[index(other.rows[i])] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < order.rows.size(); ++i) {
+    const std::int64_t found = index_of_row[index(order.rows[i])];
+    if (found < 0) continue;
+    const std::int64_t row = &order == &local ? static_cast<std::int64_t>(i) : found;
+    if (!part.runs.empty() && part.runs.back().first + part.runs.back().count == row)
+      ++part.runs.back().count;
+    else
+      part.runs.push_back({row, 1});
+    ++part.rows;
+  }
+  for (const std::int64_t row : other.rows) index_of_row[index(row)] = -1;
+  return part;
+}
+
+void Redistribution::finish(Side& side, int rank) {
+  for (int r = 0; r < std::ssize(side.parts); ++r) {
+    const Part& part = side.parts[index(r)];
+    if (r == rank || part.rows == 0) continue;
+    if (part.runs.size() != 1 || part.window.size() != side.width) side.contiguous = false;
+  }
+}
+
+Redistribution::Redistribution(const Distribution& from, const Distribution& to, int rank)
+    : rank_(rank) {
+  const Shard &mine = from[index(rank)], &wanted = to[index(rank)];
+  std::int64_t last_row = 0;
+  for (const auto* distribution : {&from, &to})
+    for (const Shard& shard : *distribution)
+      for (const std::int64_t row : shard.rows) last_row = std::max(last_row, row);
+  std::vector<std::int64_t> index_of_row(index(last_row + 1), -1);
+
+  sent_ = {.width = mine.channels.size(), .elements = mine.elements()};
+  received_ = {.width = wanted.channels.size(), .elements = wanted.elements()};
+  std::int64_t arriving = 0;
+  for (std::size_t r = 0; r < from.size(); ++r) {
+    sent_.parts.push_back(common_part(mine, to[r], to[r], index_of_row));
+    received_.parts.push_back(common_part(wanted, from[r], wanted, index_of_row));
+    arriving += received_.parts.back().elements();
+  }
+  zero_first_ = arriving != received_.elements;
+  finish(sent_, rank);
+  finish(received_, rank);
+}
+
+std::int64_t Redistribution::remote_elements(const Side& side) const {
+  std::int64_t elements = 0;
+  for (int r = 0; r < std::ssize(side.parts); ++r)
+    if (r != rank_) elements += side.parts[index(r)].elements();
+  return elements;
+}
+
+std::int64_t Redistribution::sent_elements() const {
+  return remote_elements(sent_);
+}
+
+std::int64_t Redistribution::scratch_elements() const {
+  const std::int64_t sending = sent_.contiguous ? 0 : remote_elements(sent_);
+  const std::int64_t receiving = received_.contiguous ? 0 : remote_elements(received_);
+  const bool sends_from_out = receiving > 0 && sending <= received_.elements;
+  return receiving + (sends_from_out ? 0 : sending);
+}
+
+namespace {
+
+/// Packs rows of `local` behind each other, or unpacks them, converting.
+template <class Runs, class Wired>
+void pack(const float* local, std::int64_t width, const Runs& runs, Range window, Wired* packed) {
+  for (const auto& run : runs)
+    if (window.size() == width) {
+      convert(local + run.first * width, packed, run.count * width);
+      packed += run.count * width;
+    } else {
+      for (std::int64_t row = run.first; row < run.first + run.count; ++row) {
+        convert(local + row * width + window.first, packed, window.size());
+        packed += window.size();
+      }
+    }
+}
+
+template <class Runs, class Wired>
+void unpack(const Wired* packed, float* local, std::int64_t width, const Runs& runs, Range window) {
+  for (const auto& run : runs)
+    if (window.size() == width) {
+      convert(packed, local + run.first * width, run.count * width);
+      packed += run.count * width;
+    } else {
+      for (std::int64_t row = run.first; row < run.first + run.count; ++row) {
+        convert(packed, local + row * width + window.first, window.size());
+        packed += window.size();
+      }
+    }
+}
+
+}  // namespace
+
+void Redistribution::run(Communicator& communicator, const StepName& name, Wire wire,
+                         std::span<const float> in, std::span<float> out) const {
+  if (communicator.carries_payload()) {
+    if (wire.bytes_per_element == sizeof(float)) return move<float>(communicator, name, in, out);
+    if (wire.bytes_per_element == sizeof(Bfloat16))
+      return move<Bfloat16>(communicator, name, in, out);
+    throw std::logic_error("real payload travels as float32 or bf16");
+  }
+  const int ranks = communicator.size();
+  SentParts sent(nullptr, ranks);
+  ReceivedParts received(nullptr, ranks);
+  set_sizes(sent, received, wire.bytes_per_element);
+  communicator.exchange(name, sent, received, packing_bytes(wire.bytes_per_element));
+}
+
+/// Each packed or unpacked byte is read and written once.
+std::int64_t Redistribution::packing_bytes(int bytes_per_element) const {
+  return 2 * bytes_per_element *
+         ((sent_.contiguous ? 0 : remote_elements(sent_)) +
+          (received_.contiguous ? 0 : remote_elements(received_)));
+}
+
+/// Parts packed behind each other, by rank.
+void Redistribution::set_sizes(SentParts& sent, ReceivedParts& received,
+                               int bytes_per_element) const {
+  std::int64_t sent_at = 0, received_at = 0;
+  for (int r = 0; r < std::ssize(sent_.parts); ++r) {
+    if (r == rank_) continue;
+    const std::int64_t out_bytes = sent_.parts[index(r)].elements() * bytes_per_element;
+    const std::int64_t in_bytes = received_.parts[index(r)].elements() * bytes_per_element;
+    sent.set(r, sent_at, out_bytes);
+    received.set(r, received_at, in_bytes);
+    sent_at += out_bytes;
+    received_at += in_bytes;
+  }
+}
+
+template <class Wired>
+void Redistribution::move(Communicator& communicator, const StepName& name,
+                          std::span<const float> in, std::span<float> out) const {
+  if (std::ssize(in) != sent_.elements || std::ssize(out) != received_.elements)
+    throw std::invalid_argument("redistribution: an array is not as large as its shard");
+  constexpr bool as_stored = std::is_same_v<Wired, float>;
+  const bool packs = !(as_stored && sent_.contiguous);
+  const bool unpacks = !(as_stored && received_.contiguous);
+  const int ranks = communicator.size();
+
+  Staging<Wired> sending, receiving;
+  if (unpacks) receiving.allocate(remote_elements(received_));
+  if (packs) {
+    if constexpr (as_stored)
+      if (unpacks && remote_elements(sent_) <= std::ssize(out)) sending.data = out.data();
+    if (sending.data == nullptr) sending.allocate(remote_elements(sent_));
+  }
+
+  SentParts sent(packs ? reinterpret_cast<const std::byte*>(sending.data)
+                       : reinterpret_cast<const std::byte*>(in.data()),
+                 ranks);
+  ReceivedParts received(unpacks ? reinterpret_cast<std::byte*>(receiving.data)
+                                 : reinterpret_cast<std::byte*>(out.data()),
+                         ranks);
+  set_sizes(sent, received, sizeof(Wired));
+  for (int r = 0; r < ranks; ++r) {
+    if (r == rank_) continue;
+    const Part &leaving = sent_.parts[index(r)], &arriving = received_.parts[index(r)];
+    if (packs)
+      pack(in.data(), sent_.width, leaving.runs, leaving.window,
+           sending.data + sent.offset[index(r)] / static_cast<std::int64_t>(sizeof(Wired)));
+    else if (leaving.rows > 0)
+      sent.offset[index(r)] =
+          leaving.runs.front().first * sent_.width * static_cast<std::int64_t>(sizeof(Wired));
+    if (!unpacks && arriving.rows > 0)
+      received.offset[index(r)] =
+          arriving.runs.front().first * received_.width * static_cast<std::int64_t>(sizeof(Wired));
+  }
+  if (!unpacks && zero_first_) std::fill(out.begin(), out.end(), 0.0f);
+  communicator.exchange(name, sent, received, packing_bytes(sizeof(Wired)));
+
+  if (unpacks) {
+    if (zero_first_) std::fill(out.begin(), out.end(), 0.0f);
+    for (int r = 0; r < ranks; ++r) {
+      const Part& part = received_.parts[index(r)];
+      if (r != rank_)
+        unpack(
+            receiving.data + received.offset[index(r)] / static_cast<std::int64_t>(sizeof(Wired)),
+            out.data(), received_.width, part.runs, part.window);
+    }
+  }
+  keep_own<Wired>(in, out);
+}
+
+/// The own part, row by row: the two sides cut the same rows into different runs. What would be
+/// rounded on the wire is rounded here too, so that a value does not depend on who held it.
+template <class Wired>
+void Redistribution::keep_own(std::span<const float> in, std::span<float> out) const {
+  const Part &from = sent_.parts[index(rank_)], &to = received_.parts[index(rank_)];
+  std::size_t to_run = 0;
+  std::int64_t used = 0;
+  for (const Run& run : from.runs)
+    for (std::int64_t done = 0; done < run.count;) {
+      const Run& target = to.runs[to_run];
+      const std::int64_t rows = std::min(run.count - done, target.count - used);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const float* source = in.data() + (run.first + done + i) * sent_.width + from.window.first;
+        float* copy = out.data() + (target.first + used + i) * received_.width + to.window.first;
+        if constexpr (std::is_same_v<Wired, float>)
+          convert(source, copy, from.window.size());
+        else
+          std::transform(source, source + from.window.size(), copy, round_to_bf16);
+      }
+      done += rows;
+      used += rows;
+      if (used == target.count) {
+        ++to_run;
+        used = 0;
+      }
+    }
+}
+
+}  // namespace ospsim
