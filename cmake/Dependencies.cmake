@@ -35,3 +35,13 @@ if(CMAKE_CUDA_COMPILER)
 else()
   set(OSPSIM_HAVE_CUDA OFF)
 endif()
+
+# SimGrid is optional and ships no CMake configuration.
+find_path(OSPSIM_SIMGRID_INCLUDE_DIR simgrid/s4u.hpp)
+find_library(OSPSIM_SIMGRID_LIBRARY simgrid)
+find_path(OSPSIM_BOOST_INCLUDE_DIR boost/intrusive_ptr.hpp)  # its headers need it
+if(OSPSIM_SIMGRID_INCLUDE_DIR AND OSPSIM_SIMGRID_LIBRARY AND OSPSIM_BOOST_INCLUDE_DIR)
+  set(OSPSIM_HAVE_SIMGRID ON)
+else()
+  set(OSPSIM_HAVE_SIMGRID OFF)
+endif()

@@ -6,7 +6,8 @@
 namespace ospsim {
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{figure1(), attention_time(), format_error()};
+  static const std::vector<Experiment> all{figure1(), attention_time(), format_error(),
+                                           sequence_parallel()};
   return all;
 }
 

@@ -18,6 +18,7 @@ struct Experiment {
 Experiment figure1();
 Experiment attention_time();
 Experiment format_error();
+Experiment sequence_parallel();
 
 const std::vector<Experiment>& experiments();
 /// Throws InputError.

@@ -44,6 +44,7 @@ using Methods = std::map<std::string, Method (*)(Arguments&)>;
 const Methods& pattern_methods();  ///< of a pattern on a grid
 const Methods& model_methods();    ///< of what a model's forward pass costs
 const Methods& format_methods();   ///< of 8-bit formats and what they cost
+const Methods& comm_methods();     ///< of what sequence parallelism moves
 const Methods& table_methods();    ///< of measured times and of the paper's own tables
 
 /// The pattern that the arguments `pattern` and `ratio` spell.

@@ -53,13 +53,19 @@ BlockKind block_of(Arguments& a) {
   throw InputError(fmt::format("its method's 'block' is '{}', not full, token or group", text));
 }
 
-Method block_flops(Arguments& a) {
+Method block_flops(Arguments& a, TextWork text) {
   const ModelOnGrid at(a);
   const BlockKind kind = block_of(a);
   const PaddingWork counting = counting_of(a);
   return [=](const Evidence&) -> Value {
-    return block_forward_cost(at.model, at.grid, kind, counting).matrix().flops;
+    return block_forward_cost(at.model, at.grid, kind, counting, text).matrix().flops;
   };
+}
+Method block_flops(Arguments& a) {
+  return block_flops(a, TextWork::per_subsequence);
+}
+Method block_flops_text_once(Arguments& a) {
+  return block_flops(a, TextWork::once);
 }
 
 Method block_self_attention_flops(Arguments& a) {
@@ -116,6 +122,7 @@ Method self_attention_share_percent(Arguments& a) {
 
 const Methods& model_methods() {
   static const Methods all{{"block_flops", block_flops},
+                           {"block_flops_text_once", block_flops_text_once},
                            {"block_self_attention_flops", block_self_attention_flops},
                            {"implied_rate_tflops", implied_rate_tflops},
                            {"speedup_shortfall_percent", speedup_shortfall_percent},

@@ -9,6 +9,7 @@ Command reach_command();
 Command attend_command();
 Command codec_command();
 Command quantize_command();
+Command comm_command();
 Command run_command();
 Command reproduce_command();
 Command show_command();

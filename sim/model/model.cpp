@@ -48,7 +48,7 @@ std::vector<std::string> model_names() {
 }
 
 DitBlockCost block_forward_cost(const Model& model, const Grid& grid, BlockKind kind,
-                                PaddingWork padding) {
+                                PaddingWork padding, TextWork text) {
   const Phase phase = kind == BlockKind::group ? Phase::group : Phase::token;
   const Layout layout(kind == BlockKind::full ? parse_pattern("full", {}) : model.pattern, grid,
                       phase);
@@ -62,7 +62,8 @@ DitBlockCost block_forward_cost(const Model& model, const Grid& grid, BlockKind 
                             .heads = model.heads,
                             .ffn_dim = model.ffn_dim};
   constexpr int bf16_bytes = 2;
-  return dit_block_forward_cost(shape, pairs, layout.subsequences(), bf16_bytes);
+  const std::int64_t text_copies = text == TextWork::once ? 1 : layout.subsequences();
+  return dit_block_forward_cost(shape, pairs, text_copies, bf16_bytes);
 }
 
 ForwardFlops forward_flops(const Model& model, const Grid& grid, PaddingWork padding) {

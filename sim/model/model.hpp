@@ -36,10 +36,13 @@ enum class PaddingWork { valid, padded };
 
 enum class BlockKind { full, token, group };
 
-/// The cost of one block's forward pass in bf16. A sparse block runs on the padded tokens and, as
-/// in the paper's code, computes the text's keys and values once per sub-sequence.
+/// How often a sparse block computes the text's keys and values: once per sub-sequence, as the
+/// paper's code does, or once.
+enum class TextWork { per_subsequence, once };
+
+/// The cost of one block's forward pass in bf16. A sparse block runs on the padded tokens.
 DitBlockCost block_forward_cost(const Model& model, const Grid& grid, BlockKind kind,
-                                PaddingWork padding);
+                                PaddingWork padding, TextWork text = TextWork::per_subsequence);
 
 /// Floating-point operations of the matrix products of one forward pass, over all blocks. Norms,
 /// modulation, embeddings and the head are left out.

@@ -30,8 +30,8 @@ std::vector<int> all_ranks(int ranks) {
 
 class CountingCommunicator : public Communicator {
  public:
-  CountingCommunicator(int rank, std::vector<int> members, std::shared_ptr<Trace> trace)
-      : Communicator(rank, std::move(members), std::move(trace)) {}
+  CountingCommunicator(int rank, std::vector<int> members, std::shared_ptr<RankState> state)
+      : Communicator(rank, std::move(members), std::move(state)) {}
 
   bool carries_payload() const override { return false; }
 
@@ -40,8 +40,8 @@ class CountingCommunicator : public Communicator {
 
   std::unique_ptr<Communicator> make_subgroup(const std::vector<int>&, int rank,
                                               std::vector<int> members,
-                                              std::shared_ptr<Trace> trace) override {
-    return std::make_unique<CountingCommunicator>(rank, std::move(members), std::move(trace));
+                                              std::shared_ptr<RankState> state) override {
+    return std::make_unique<CountingCommunicator>(rank, std::move(members), std::move(state));
   }
 };
 
@@ -101,9 +101,9 @@ class Meeting {
 
 class ThreadCommunicator : public Communicator {
  public:
-  ThreadCommunicator(int rank, std::vector<int> members, std::shared_ptr<Trace> trace,
+  ThreadCommunicator(int rank, std::vector<int> members, std::shared_ptr<RankState> state,
                      std::shared_ptr<Meeting> meeting)
-      : Communicator(rank, std::move(members), std::move(trace)), meeting_(std::move(meeting)) {}
+      : Communicator(rank, std::move(members), std::move(state)), meeting_(std::move(meeting)) {}
 
   bool carries_payload() const override { return true; }
 
@@ -127,8 +127,8 @@ class ThreadCommunicator : public Communicator {
 
   std::unique_ptr<Communicator> make_subgroup(const std::vector<int>& ranks, int rank,
                                               std::vector<int> members,
-                                              std::shared_ptr<Trace> trace) override {
-    return std::make_unique<ThreadCommunicator>(rank, std::move(members), std::move(trace),
+                                              std::shared_ptr<RankState> state) override {
+    return std::make_unique<ThreadCommunicator>(rank, std::move(members), std::move(state),
                                                 meeting_->subgroup(ranks));
   }
 
@@ -164,7 +164,16 @@ void Communicator::exchange(const StepName& name, const SentParts& sent,
     if (received.bytes[index(r)] > 0)
       exchange.received.push_back({members_[index(r)], received.bytes[index(r)]});
   }
-  if (!exchange.sent.empty() || !exchange.received.empty()) trace_->push_back(std::move(exchange));
+  if (!exchange.sent.empty() || !exchange.received.empty())
+    state_->trace.push_back(std::move(exchange));
+}
+
+std::byte* Communicator::scratch(std::int64_t bytes) {
+  if (state_->scratch_bytes < bytes) {
+    state_->scratch = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(bytes));
+    state_->scratch_bytes = bytes;
+  }
+  return state_->scratch.get();
 }
 
 std::unique_ptr<Communicator> Communicator::subgroup(const std::vector<int>& ranks) {
@@ -172,7 +181,7 @@ std::unique_ptr<Communicator> Communicator::subgroup(const std::vector<int>& ran
   for (const int r : ranks) members.push_back(members_.at(index(r)));
   const auto own = std::find(ranks.begin(), ranks.end(), rank_);
   if (own == ranks.end()) throw std::logic_error("a rank cannot make a group it is not in");
-  return make_subgroup(ranks, static_cast<int>(own - ranks.begin()), std::move(members), trace_);
+  return make_subgroup(ranks, static_cast<int>(own - ranks.begin()), std::move(members), state_);
 }
 
 Ledger run_in_process(int ranks, const std::function<void(Communicator&)>& program) {
@@ -182,15 +191,15 @@ Ledger run_in_process(int ranks, const std::function<void(Communicator&)>& progr
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
-      const auto trace = std::make_shared<Trace>();
+      const auto state = std::make_shared<RankState>();
       try {
-        ThreadCommunicator communicator(rank, all_ranks(ranks), trace, meeting);
+        ThreadCommunicator communicator(rank, all_ranks(ranks), state, meeting);
         program(communicator);
       } catch (...) {
         errors[index(rank)] = std::current_exception();
         meeting->fail();
       }
-      ledger.ranks[index(rank)] = std::move(*trace);
+      ledger.ranks[index(rank)] = std::move(state->trace);
     });
   for (auto& thread : threads) thread.join();
 
@@ -213,10 +222,10 @@ Ledger run_in_process(int ranks, const std::function<void(Communicator&)>& progr
 Ledger run_without_payload(int ranks, const std::function<void(Communicator&)>& program) {
   Ledger ledger;
   for (int rank = 0; rank < ranks; ++rank) {
-    const auto trace = std::make_shared<Trace>();
-    CountingCommunicator communicator(rank, all_ranks(ranks), trace);
+    const auto state = std::make_shared<RankState>();
+    CountingCommunicator communicator(rank, all_ranks(ranks), state);
     program(communicator);
-    ledger.ranks.push_back(std::move(*trace));
+    ledger.ranks.push_back(std::move(state->trace));
   }
   require_matching_parts(ledger);
   return ledger;

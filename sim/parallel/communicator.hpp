@@ -40,6 +40,13 @@ struct Parts {
 using SentParts = Parts<const std::byte>;
 using ReceivedParts = Parts<std::byte>;
 
+/// What all groups that a rank is in share.
+struct RankState {
+  Trace trace;
+  std::unique_ptr<std::byte[]> scratch;
+  std::int64_t scratch_bytes = 0;
+};
+
 /// One rank's end of a group of ranks. Everything that crosses between ranks goes through
 /// `exchange`, which writes the ledger; an engine only moves the bytes.
 class Communicator {
@@ -58,32 +65,36 @@ class Communicator {
   /// Exchanges in which this rank neither sends nor receives are not recorded.
   void exchange(const StepName& name, const SentParts& sent, const ReceivedParts& received,
                 std::int64_t packing_bytes = 0);
-  void record(Computation computation) { trace_->push_back(std::move(computation)); }
+  void record(Computation computation) { state_->trace.push_back(std::move(computation)); }
 
   /// Some ranks of this group, in this order, with the own one among them; those ranks call it
   /// together. The new communicator writes the same trace.
   std::unique_ptr<Communicator> subgroup(const std::vector<int>& ranks);
 
   /// What this rank did so far.
-  const Trace& trace() const { return *trace_; }
+  const Trace& trace() const { return state_->trace; }
+
+  /// Memory of at least `bytes` for staging, the same for all groups of a rank and kept between
+  /// exchanges: fresh pages cost more than the copy they are for.
+  std::byte* scratch(std::int64_t bytes);
 
  protected:
   /// `members` are ranks of the whole job; `rank` indexes them.
-  Communicator(int rank, std::vector<int> members, std::shared_ptr<Trace> trace)
-      : rank_(rank), members_(std::move(members)), trace_(std::move(trace)) {}
+  Communicator(int rank, std::vector<int> members, std::shared_ptr<RankState> state)
+      : rank_(rank), members_(std::move(members)), state_(std::move(state)) {}
 
   virtual void move(Exchange::Kind kind, const SentParts& sent, const ReceivedParts& received) = 0;
   /// `rank` indexes `ranks`; `members` are the same ranks in the numbers of the whole job.
   virtual std::unique_ptr<Communicator> make_subgroup(const std::vector<int>& ranks, int rank,
                                                       std::vector<int> members,
-                                                      std::shared_ptr<Trace> trace) = 0;
+                                                      std::shared_ptr<RankState> state) = 0;
 
   const std::vector<int>& members() const { return members_; }
 
  private:
   int rank_;
   std::vector<int> members_;
-  std::shared_ptr<Trace> trace_;
+  std::shared_ptr<RankState> state_;
 };
 
 /// Runs program(rank's communicator) on every rank, one thread each, in this process. The first

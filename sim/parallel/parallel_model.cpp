@@ -98,21 +98,26 @@ const Shard& ParallelModel::shard(BlockKind kind) const {
 
 std::vector<float> ParallelModel::hand_over(BlockKind from, BlockKind to, int block,
                                             std::span<const float> x) {
-  if (from == to || !plan_.holds_subsequences()) return {x.begin(), x.end()};
-  const bool gathers = plan_.parallelism.strategy == Strategy::gather;
+  if (!hands_over(from, to)) return {x.begin(), x.end()};
+  std::vector<float> y(communicator_.carries_payload() ? index(shard(to).elements()) : 0);
+  hand_over(from, to, block, x, y);
+  return y;
+}
+
+void ParallelModel::hand_over(BlockKind from, BlockKind to, int block, std::span<const float> x,
+                              std::span<float> y) {
   const bool switches_phase = is_sparse(from) && is_sparse(to);
   StepName name{.label = switches_phase  ? "phase"
                          : is_sparse(to) ? "enter"
                                          : "leave",
                 .block = block};
-  if (gathers || (!switches_phase && plan_.parallelism.boundary == Boundary::all_gather)) {
+  if (plan_.parallelism.strategy == Strategy::gather ||
+      (!switches_phase && plan_.parallelism.boundary == Boundary::all_gather)) {
     name.kind = Exchange::Kind::all_gather;
-    return gather_and_keep(from, to, name, x);
+    gather_and_keep(from, to, name, x, y);
+  } else {
+    redistribution(from, to).run(switches_phase ? *phase_group_ : communicator_, name, wire_, x, y);
   }
-
-  std::vector<float> y(communicator_.carries_payload() ? index(shard(to).elements()) : 0);
-  redistribution(from, to).run(switches_phase ? *phase_group_ : communicator_, name, wire_, x, y);
-  return y;
 }
 
 const Redistribution& ParallelModel::redistribution(BlockKind from, BlockKind to) {
@@ -133,13 +138,13 @@ const Redistribution& ParallelModel::redistribution(BlockKind from, BlockKind to
       .first->second;
 }
 
-std::vector<float> ParallelModel::gather_and_keep(BlockKind from, BlockKind to,
-                                                  const StepName& name, std::span<const float> x) {
+void ParallelModel::gather_and_keep(BlockKind from, BlockKind to, const StepName& name,
+                                    std::span<const float> x, std::span<float> y) {
   const auto& before = plan_.hidden_in(from);
   std::vector<std::int64_t> elements;
   for (const Shard& shard : before) elements.push_back(shard.elements());
   const auto all = all_gather(communicator_, name, wire_, elements, x);
-  if (!communicator_.carries_payload()) return {};
+  if (!communicator_.carries_payload()) return;
 
   const std::int64_t dim = plan_.sequence.dim();
   const auto rows = all_rows(before);
@@ -147,14 +152,14 @@ std::vector<float> ParallelModel::gather_and_keep(BlockKind from, BlockKind to,
       index(plan_.numbers.batch() * plan_.numbers.padded_tokens()), -1);
   for (std::size_t i = 0; i < rows.size(); ++i)
     gathered_at[index(rows[i])] = static_cast<std::int64_t>(i);
-  std::vector<float> kept(index(shard(to).elements()));
-  auto out = kept.begin();
+  auto out = y.begin();
   for (const std::int64_t row : shard(to).rows) {
     if (gathered_at[index(row)] >= 0)
       std::copy_n(all.begin() + gathered_at[index(row)] * dim, dim, out);
+    else
+      std::fill_n(out, dim, 0.0f);
     out += dim;
   }
-  return kept;
 }
 
 ParallelModel::BlockState& ParallelModel::state_of(BlockKind kind, int block) {
@@ -216,12 +221,7 @@ std::vector<float> ParallelModel::forward(BlockKind kind, int block,
   record_token_work(kind, block, true);
   std::vector<float> y(x.size());
   if (moves_only()) {
-    if (state.megatron) {
-      state.megatron->self_attention({}, x);
-      state.megatron->feed_forward({}, {}, x);
-    } else {
-      state.attention->forward(context(block), x, x, x, y);
-    }
+    move(kind, kind, block, x, y);
   } else {
     const auto& positions = positions_[index(static_cast<int>(kind))];
     DitBlockInputs<float> inputs{x, conditioning.text, conditioning.modulation, {}, positions};
@@ -235,6 +235,25 @@ std::vector<float> ParallelModel::forward(BlockKind kind, int block,
   }
   record_token_work(kind, block, false);
   return y;
+}
+
+void ParallelModel::move(BlockKind from, BlockKind kind, int block, std::span<const float> x,
+                         std::span<float> y) {
+  const bool arrives = hands_over(from, kind);
+  if (arrives) hand_over(from, kind, block, x, y);
+  const std::span<const float> input = arrives ? y : x;
+  BlockState& state = state_of(kind, block);
+  if (state.megatron) {
+    state.megatron->self_attention({}, input);
+    state.megatron->feed_forward({}, {}, input);
+  } else {
+    state.x.resize(input.size());
+    state.attention->forward(context(block), input, input, input, state.x);
+  }
+}
+
+void ParallelModel::forget(int block) {
+  if (block < std::ssize(blocks_)) blocks_[index(block)] = {};
 }
 
 DitBlockGradients<float> ParallelModel::backward(BlockKind kind, int block,

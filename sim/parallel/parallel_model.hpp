@@ -57,6 +57,11 @@ class ParallelModel {
   /// [elements of shard(from)], empty without payload; returns shard(to).
   std::vector<float> hand_over(BlockKind from, BlockKind to, int block, std::span<const float> x);
 
+  /// The exchanges of one block alone, on whatever the buffers hold: x of shard(from) is handed
+  /// over into y of shard(kind), then attention exchanges. For timing; `computes` must be false.
+  void move(BlockKind from, BlockKind kind, int block, std::span<const float> x,
+            std::span<float> y);
+
   /// Inputs of one block besides the hidden state; empty without payload.
   struct Conditioning {
     const DitBlockWeights<float>* weights = nullptr;
@@ -70,6 +75,8 @@ class ParallelModel {
   /// From the gradient of the output of that block to all gradients.
   DitBlockGradients<float> backward(BlockKind kind, int block, const Conditioning& conditioning,
                                     std::span<const float> dy);
+  /// Drops what block number `block` keeps for its backward pass.
+  void forget(int block);
 
  private:
   struct BlockState {
@@ -82,9 +89,14 @@ class ParallelModel {
   BlockState& state_of(BlockKind kind, int block);
   StepContext context(int block) const { return {wire_, block, threads_, computes_}; }
   bool moves_only() const { return !communicator_.carries_payload() || !computes_; }
+  bool hands_over(BlockKind from, BlockKind to) const {
+    return from != to && plan_.holds_subsequences();
+  }
+  void hand_over(BlockKind from, BlockKind to, int block, std::span<const float> x,
+                 std::span<float> y);
   const Redistribution& redistribution(BlockKind from, BlockKind to);
-  std::vector<float> gather_and_keep(BlockKind from, BlockKind to, const StepName& name,
-                                     std::span<const float> x);
+  void gather_and_keep(BlockKind from, BlockKind to, const StepName& name, std::span<const float> x,
+                       std::span<float> y);
   void record_token_work(BlockKind kind, int block, bool before_attention);
 
   const ParallelPlan& plan_;

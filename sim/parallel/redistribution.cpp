@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <stdexcept>
 
 #include "kernels_ref/formats/wide_float.hpp"
@@ -29,18 +28,6 @@ void convert(const From* from, To* to, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) to[i] = to_float(from[i]);
   }
 }
-
-/// Uninitialised: every byte that is read was written before.
-template <class T>
-struct Staging {
-  std::unique_ptr<T[]> owned;
-  T* data = nullptr;
-
-  void allocate(std::int64_t elements) {
-    owned = std::make_unique_for_overwrite<T[]>(index(elements));
-    data = owned.get();
-  }
-};
 
 }  // namespace
 
@@ -200,45 +187,43 @@ void Redistribution::move(Communicator& communicator, const StepName& name,
   const bool unpacks = !(as_stored && received_.contiguous);
   const int ranks = communicator.size();
 
-  Staging<Wired> sending, receiving;
-  if (unpacks) receiving.allocate(remote_elements(received_));
-  if (packs) {
-    if constexpr (as_stored)
-      if (unpacks && remote_elements(sent_) <= std::ssize(out)) sending.data = out.data();
-    if (sending.data == nullptr) sending.allocate(remote_elements(sent_));
-  }
+  // `out` holds what is sent until it is overwritten by what arrived.
+  const bool sends_from_out =
+      as_stored && packs && unpacks && remote_elements(sent_) <= std::ssize(out);
+  const std::int64_t receiving = unpacks ? remote_elements(received_) : 0;
+  const std::int64_t sending = packs && !sends_from_out ? remote_elements(sent_) : 0;
+  constexpr int element_bytes = sizeof(Wired);
+  std::byte* const scratch = communicator.scratch((receiving + sending) * element_bytes);
+  auto* const arrived = reinterpret_cast<Wired*>(scratch);
+  auto* const leaving_from =
+      sends_from_out ? reinterpret_cast<Wired*>(out.data()) : arrived + receiving;
 
-  SentParts sent(packs ? reinterpret_cast<const std::byte*>(sending.data)
+  SentParts sent(packs ? reinterpret_cast<const std::byte*>(leaving_from)
                        : reinterpret_cast<const std::byte*>(in.data()),
                  ranks);
-  ReceivedParts received(unpacks ? reinterpret_cast<std::byte*>(receiving.data)
-                                 : reinterpret_cast<std::byte*>(out.data()),
-                         ranks);
-  set_sizes(sent, received, sizeof(Wired));
+  ReceivedParts received(unpacks ? scratch : reinterpret_cast<std::byte*>(out.data()), ranks);
+  set_sizes(sent, received, element_bytes);
   for (int r = 0; r < ranks; ++r) {
     if (r == rank_) continue;
     const Part &leaving = sent_.parts[index(r)], &arriving = received_.parts[index(r)];
     if (packs)
       pack(in.data(), sent_.width, leaving.runs, leaving.window,
-           sending.data + sent.offset[index(r)] / static_cast<std::int64_t>(sizeof(Wired)));
+           leaving_from + sent.offset[index(r)] / element_bytes);
     else if (leaving.rows > 0)
-      sent.offset[index(r)] =
-          leaving.runs.front().first * sent_.width * static_cast<std::int64_t>(sizeof(Wired));
+      sent.offset[index(r)] = leaving.runs.front().first * sent_.width * element_bytes;
     if (!unpacks && arriving.rows > 0)
-      received.offset[index(r)] =
-          arriving.runs.front().first * received_.width * static_cast<std::int64_t>(sizeof(Wired));
+      received.offset[index(r)] = arriving.runs.front().first * received_.width * element_bytes;
   }
   if (!unpacks && zero_first_) std::fill(out.begin(), out.end(), 0.0f);
-  communicator.exchange(name, sent, received, packing_bytes(sizeof(Wired)));
+  communicator.exchange(name, sent, received, packing_bytes(element_bytes));
 
   if (unpacks) {
     if (zero_first_) std::fill(out.begin(), out.end(), 0.0f);
     for (int r = 0; r < ranks; ++r) {
       const Part& part = received_.parts[index(r)];
       if (r != rank_)
-        unpack(
-            receiving.data + received.offset[index(r)] / static_cast<std::int64_t>(sizeof(Wired)),
-            out.data(), received_.width, part.runs, part.window);
+        unpack(arrived + received.offset[index(r)] / element_bytes, out.data(), received_.width,
+               part.runs, part.window);
     }
   }
   keep_own<Wired>(in, out);

@@ -92,6 +92,7 @@ void SharedAttention::record_attention(const StepContext& context, int ring_rank
 void SharedAttention::forward(const StepContext& context, std::span<const float> q,
                               std::span<const float> k, std::span<const float> v,
                               std::span<float> o) {
+  if (!context.computes && !plan_->to_heads && plan_->ring->size() == 1) return;
   if (plan_->ring->carries_payload()) {
     const std::size_t elements = index(plan_->elements_of(plan_->ring->rank()));
     q_.resize(elements);

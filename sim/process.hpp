@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ospsim {
+
+/// How a program that we started ended.
+struct ProcessOutcome {
+  int exit_status = 0;  ///< meaningless if `signal` is not 0
+  int signal = 0;       ///< that ended it, or 0
+  std::string output, errors;
+
+  bool succeeded() const { return signal == 0 && exit_status == 0; }
+};
+
+/// Runs `command`, whose first word is a path or is looked up in PATH, with `input` on its standard
+/// input and `environment` ("NAME=value") added to ours where we do not set these names, and waits
+/// for it. Throws UnavailableError if it cannot be started.
+ProcessOutcome run_process(const std::vector<std::string>& command, std::string_view input = {},
+                           const std::vector<std::string>& environment = {});
+
+/// The path of a program that is built beside this one. Throws UnavailableError, saying what the
+/// build lacked, if there is none.
+std::string sibling_program(const std::string& name, const std::string& lacked);
+
+}  // namespace ospsim
