@@ -6,8 +6,9 @@
 namespace ospsim {
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{figure1(), attention_time(), format_error(),
-                                           sequence_parallel()};
+  static const std::vector<Experiment> all{figure1(),         attention_time(),    format_error(),
+                                           parallel_volume(), sequence_parallel(), parallel_time(),
+                                           parallel_scale()};
   return all;
 }
 

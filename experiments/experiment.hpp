@@ -19,6 +19,9 @@ Experiment figure1();
 Experiment attention_time();
 Experiment format_error();
 Experiment sequence_parallel();
+Experiment parallel_volume();
+Experiment parallel_time();
+Experiment parallel_scale();
 
 const std::vector<Experiment>& experiments();
 /// Throws InputError.

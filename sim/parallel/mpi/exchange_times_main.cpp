@@ -121,15 +121,8 @@ void run(const std::string& folder, int repetitions) {
 }  // namespace ospsim
 
 int main(int argc, char** argv) {
-  MPI_Init(&argc, &argv);
-  int rank = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  try {
+  return ospsim::run_as_rank(argc, argv, "ospsim-exchange-times", [&] {
     if (argc != 3) throw std::runtime_error("FOLDER REPETITIONS are needed");
     ospsim::run(argv[1], std::stoi(argv[2]));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "ospsim-exchange-times: rank {}: {}\n", rank, error.what());
-    MPI_Abort(MPI_COMM_WORLD, 1);
-  }
-  MPI_Finalize();
+  });
 }

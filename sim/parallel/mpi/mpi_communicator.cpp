@@ -99,4 +99,16 @@ void MpiCommunicator::move(Exchange::Kind kind, const SentParts& sent,
                 received_bytes.data(), received_at.data(), MPI_BYTE, group_);
 }
 
+int run_as_rank(int argc, char** argv, const char* program, const std::function<void()>& body) {
+  MPI_Init(&argc, &argv);
+  try {
+    body();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: rank {}: {}\n", program, world_rank(), error.what());
+    MPI_Abort(MPI_COMM_WORLD, 1);
+  }
+  MPI_Finalize();
+  return 0;
+}
+
 }  // namespace ospsim

@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <functional>
 #include <memory>
 
 #include "sim/parallel/communicator.hpp"
@@ -42,6 +43,11 @@ class MpiCommunicator : public Communicator {
   bool owned_ = false;
   const MpiSettings& settings_;
 };
+
+/// The frame of a program that mpirun starts: initialises MPI and runs `body`. What it throws ends
+/// the whole job, with one line on stderr: "PROGRAM: rank N: what it said". Returns the exit
+/// status.
+int run_as_rank(int argc, char** argv, const char* program, const std::function<void()>& body);
 
 /// Bytes that this process has handed to MPI for other ranks, as the calls' arguments say, and how
 /// many calls there were: counted by standing in for MPI_Alltoallv, MPI_Alltoallw and MPI_Sendrecv

@@ -71,15 +71,8 @@ void run(const std::string& folder, int repetitions, bool payload) {
 }  // namespace ospsim
 
 int main(int argc, char** argv) {
-  MPI_Init(&argc, &argv);
-  int rank = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  try {
+  return ospsim::run_as_rank(argc, argv, "ospsim-rank", [&] {
     if (argc != 4) throw std::runtime_error("FOLDER REPETITIONS payload|control are needed");
     ospsim::run(argv[1], std::stoi(argv[2]), std::string(argv[3]) == "payload");
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "ospsim-rank: rank {}: {}\n", rank, error.what());
-    MPI_Abort(MPI_COMM_WORLD, 1);
-  }
-  MPI_Finalize();
+  });
 }
