@@ -104,7 +104,9 @@ std::vector<float> reduce_scatter(Communicator& communicator, const StepName& na
   communicator.exchange(name, sent, received);
   if (!payload) return {};
   std::vector<float> all = parts.take();
-  std::copy_n(in.begin() + at[index(own)], own_elements, all.begin() + own * own_elements);
+  const auto own_part = in.begin() + at[index(own)];
+  std::transform(own_part, own_part + own_elements, all.begin() + own * own_elements,
+                 [&](float x) { return wire.bytes_per_element == 2 ? round_to_bf16(x) : x; });
   std::vector<float> sum(index(own_elements));
   for (int r = 0; r < ranks; ++r)
     for (std::int64_t i = 0; i < own_elements; ++i)

@@ -67,6 +67,20 @@ class Meeting {
     if (round_ == round) throw_failed();
   }
 
+  /// Like wait, but a failure elsewhere does not end it: for the second of two waits, which every
+  /// rank that passed the first will reach. What lies between is safe from others' unwinding.
+  void wait_regardless() {
+    std::unique_lock lock(mutex_);
+    const std::int64_t round = round_;
+    if (++arrived_ == std::ssize(sent_)) {
+      arrived_ = 0;
+      ++round_;
+      all_arrived_.notify_all();
+      return;
+    }
+    all_arrived_.wait(lock, [&] { return round_ != round; });
+  }
+
   void fail() {
     const std::scoped_lock lock(mutex_);
     failed_ = true;
@@ -111,18 +125,19 @@ class ThreadCommunicator : public Communicator {
   void move(Exchange::Kind, const SentParts& sent, const ReceivedParts& received) override {
     meeting_->sent(rank()) = &sent;
     meeting_->wait();
-    for (int r = 0; r < size(); ++r) {
+    std::string mismatch;
+    for (int r = 0; r < size() && mismatch.empty(); ++r) {
       const SentParts& theirs = *meeting_->sent(r);
       const std::int64_t offered = theirs.bytes[index(rank())], wanted = received.bytes[index(r)];
       if (offered != wanted)
-        throw std::runtime_error(fmt::format("rank {} sends {} bytes where rank {} expects {}",
-                                             members()[index(r)], offered, members()[index(rank())],
-                                             wanted));
-      if (wanted > 0)
+        mismatch = fmt::format("rank {} sends {} bytes where rank {} expects {}",
+                               members()[index(r)], offered, members()[index(rank())], wanted);
+      else if (wanted > 0)
         std::memcpy(received.data + received.offset[index(r)],
                     theirs.data + theirs.offset[index(rank())], static_cast<std::size_t>(wanted));
     }
-    meeting_->wait();
+    meeting_->wait_regardless();
+    if (!mismatch.empty()) throw std::runtime_error(mismatch);
   }
 
   std::unique_ptr<Communicator> make_subgroup(const std::vector<int>& ranks, int rank,

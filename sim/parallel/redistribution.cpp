@@ -67,6 +67,22 @@ void Redistribution::finish(Side& side, int rank) {
   }
 }
 
+/// Whether the parts together write every element of the local array.
+bool Redistribution::is_covered(const Side& side, std::int64_t rows) {
+  std::vector<const Part*> by_window;
+  for (const Part& part : side.parts) by_window.push_back(&part);
+  std::sort(by_window.begin(), by_window.end(),
+            [](const Part* a, const Part* b) { return a->window.first < b->window.first; });
+  std::vector<std::int64_t> written(index(rows));  // of each row, channels from the first on
+  for (const Part* part : by_window)
+    for (const Run& run : part->runs)
+      for (std::int64_t row = run.first; row < run.first + run.count; ++row)
+        if (part->window.first <= written[index(row)])
+          written[index(row)] = std::max(written[index(row)], part->window.last);
+  return std::all_of(written.begin(), written.end(),
+                     [&](std::int64_t channels) { return channels == side.width; });
+}
+
 Redistribution::Redistribution(const Distribution& from, const Distribution& to, int rank)
     : rank_(rank) {
   const Shard &mine = from[index(rank)], &wanted = to[index(rank)];
@@ -78,13 +94,11 @@ Redistribution::Redistribution(const Distribution& from, const Distribution& to,
 
   sent_ = {.width = mine.channels.size(), .elements = mine.elements()};
   received_ = {.width = wanted.channels.size(), .elements = wanted.elements()};
-  std::int64_t arriving = 0;
   for (std::size_t r = 0; r < from.size(); ++r) {
     sent_.parts.push_back(common_part(mine, to[r], to[r], index_of_row));
     received_.parts.push_back(common_part(wanted, from[r], wanted, index_of_row));
-    arriving += received_.parts.back().elements();
   }
-  zero_first_ = arriving != received_.elements;
+  zero_first_ = !is_covered(received_, std::ssize(wanted.rows));
   finish(sent_, rank);
   finish(received_, rank);
 }

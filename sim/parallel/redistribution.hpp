@@ -50,6 +50,7 @@ class Redistribution {
   static Part common_part(const Shard& local, const Shard& remote, const Shard& order,
                           std::vector<std::int64_t>& index_of_row);
   static void finish(Side& side, int rank);
+  static bool is_covered(const Side& side, std::int64_t rows);
   std::int64_t remote_elements(const Side& side) const;
   std::int64_t packing_bytes(int bytes_per_element) const;
   void set_sizes(SentParts& sent, ReceivedParts& received, int bytes_per_element) const;

@@ -92,7 +92,7 @@ void SharedAttention::record_attention(const StepContext& context, int ring_rank
 void SharedAttention::forward(const StepContext& context, std::span<const float> q,
                               std::span<const float> k, std::span<const float> v,
                               std::span<float> o) {
-  if (!context.computes && !plan_->to_heads && plan_->ring->size() == 1) return;
+  if (!context.computes && plan_->is_alone()) return;
   if (plan_->ring->carries_payload()) {
     const std::size_t elements = index(plan_->elements_of(plan_->ring->rank()));
     q_.resize(elements);
@@ -158,6 +158,7 @@ void SharedAttention::join(Array& partial, const Array& partial_lse) {
 
 void SharedAttention::backward(const StepContext& context, std::span<const float> d_o,
                                std::span<float> dq, std::span<float> dk, std::span<float> dv) {
+  if (!context.computes && plan_->is_alone()) return;
   const int ranks = plan_->ring->size(), own = plan_->ring->rank();
   const std::int64_t rows = plan_->rows_at[index(own)];
   Array d_own(q_.size());

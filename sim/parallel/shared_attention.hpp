@@ -35,6 +35,8 @@ struct AttentionPlan {
                 std::int64_t heads, std::int64_t head_width, int ulysses_ranks, int ring_ranks,
                 Communicator& communicator);
 
+  /// Whether this rank exchanges nothing.
+  bool is_alone() const { return !to_heads && ring->size() == 1; }
   /// Elements of K, and of V, that a ring rank starts with.
   std::int64_t elements_of(int ring_rank) const;
 };

@@ -76,16 +76,24 @@ std::int64_t shared_subsequences(const Sequence& sequence) {
   return token.subsequences();
 }
 
+/// A ulysses group cuts the frame between whole units.
 void require_units(int parts, const Sequence& sequence) {
   const Layout layout(sequence.pattern, sequence.grid, Phase::token);
-  const PartGrid cut = part_grid(parts, sequence.pattern);
   const int last = layout.axis_count() - 1;
   const auto units = [&](int axis) {
     return layout.axis(axis).padded / unit_extent(sequence.pattern, sequence.grid, axis);
   };
-  require_at_most(cut.columns, units(last), "columns of k^2 x k^2 units of the frame");
-  if (cut.rows > 1)
-    require_at_most(cut.rows, units(last - 1), "rows of k^2 x k^2 units of the frame");
+  const std::int64_t columns = units(last), rows = last > 0 ? units(last - 1) : 1;
+  const auto fits = [&](int count) {
+    const PartGrid cut = part_grid(count, sequence.pattern);
+    return count >= 1 && cut.columns <= columns && cut.rows <= rows;
+  };
+  if (fits(parts)) return;
+  int nearest = parts - 1;
+  while (!fits(nearest)) --nearest;
+  throw InputError(
+      fmt::format("ulysses groups of {} cannot cut a frame of {} x {} units; groups of {} can",
+                  parts, rows, columns, nearest));
 }
 
 }  // namespace
