@@ -195,6 +195,52 @@ Method exchange_time_ratio(Arguments& a) {
   };
 }
 
+/// A row of the experiment parallel-time.
+struct SimulatedPass {
+  std::string platform, placement, contender;
+  std::int64_t ranks;
+
+  const Json& row(const Evidence& evidence) const {
+    const Json wanted{{"platform", platform},
+                      {"placement", placement},
+                      {"contender", contender},
+                      {"ranks", ranks}};
+    for (const Json& row : evidence.experiment("parallel-time").at("rows"))
+      if (std::all_of(wanted.items().begin(), wanted.items().end(),
+                      [&](const auto& field) { return row.at(field.key()) == field.value(); }))
+        return row;
+    throw UnavailableError(
+        fmt::format("parallel-time has no {} on {} ranks of {}", contender, ranks, platform));
+  }
+  double pass_ms(const Evidence& evidence) const {
+    return row(evidence).at("with_computation_ms").get<double>();
+  }
+};
+
+/// What exchanges and packing add to computing, of the whole pass.
+Method exposed_percent(Arguments& a) {
+  const SimulatedPass pass{a.text("platform"), a.text("placement"), a.text("contender"),
+                           a.whole("ranks")};
+  a.rest_on("parallel-time");
+  return [=](const Evidence& evidence) -> Value {
+    return 100 * ratio(pass.row(evidence).at("exposed_ms").get<double>(), pass.pass_ms(evidence));
+  };
+}
+
+/// Time of the passes that one group runs, over that of another group's, on the same platform.
+Method pass_time_ratio(Arguments& a) {
+  const std::string platform = a.text("platform"), placement = a.text("placement");
+  const SimulatedPass numerator{platform, placement, a.text("numerator"),
+                                a.whole("numerator_ranks")};
+  const SimulatedPass denominator{platform, placement, a.text("denominator"),
+                                  a.whole("denominator_ranks")};
+  const auto passes = number(a.whole("numerator_passes"));
+  a.rest_on("parallel-time");
+  return [=](const Evidence& evidence) -> Value {
+    return ratio(passes * numerator.pass_ms(evidence), denominator.pass_ms(evidence));
+  };
+}
+
 }  // namespace
 
 const Methods& comm_methods() {
@@ -203,10 +249,12 @@ const Methods& comm_methods() {
                            {"block_sent_megabytes", block_sent_megabytes},
                            {"block_sent_ratio", block_sent_ratio},
                            {"exchange_time_ratio", exchange_time_ratio},
+                           {"exposed_percent", exposed_percent},
                            {"forward_parts_collectives", forward_parts_collectives},
                            {"forward_parts_sent_megabytes", forward_parts_sent_megabytes},
                            {"forward_saving_percent", forward_saving_percent},
                            {"forward_sent_megabytes", forward_sent_megabytes},
+                           {"pass_time_ratio", pass_time_ratio},
                            {"runs_equal_one_rank", runs_equal_one_rank},
                            {"runs_have_one_collective", runs_have_one_collective},
                            {"switch_is_own_inverse", switch_is_own_inverse},

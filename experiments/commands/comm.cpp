@@ -287,8 +287,8 @@ std::string text(const Json& document, const Style& style) {
   else
     out +=
         "\nSimulated (SimGrid); time is of the exchanges alone = wire + latency; exposed is what "
-        "they add to computing.\nComputing and packing are modelled by the platform's sustained "
-        "rates.\n";
+        "exchanges and packing add\nto computing. Computing and packing are modelled by the "
+        "platform's sustained rates.\n";
   return out;
 }
 

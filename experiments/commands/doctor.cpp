@@ -7,6 +7,8 @@
 #include "experiments/store/machine.hpp"
 #include "git_state.hpp"
 #include "kernels_ref/cuda/device.hpp"
+#include "kernels_ref/errors.hpp"
+#include "sim/process.hpp"
 
 namespace ospsim {
 namespace {
@@ -19,21 +21,44 @@ Json not_used(const std::string& more = "") {
   return feature(false, false, "no command uses it yet" + more);
 }
 
+/// A program that is built beside this one, if what it needs was found.
+std::string lack_of(const std::string& program) {
+  try {
+    sibling_program(program, "what it needs was not found when this build was configured");
+    return "";
+  } catch (const UnavailableError& error) {
+    return error.what();
+  }
+}
+
+Json mpi_feature() {
+  if (const auto lack = lack_of("ospsim-rank"); !lack.empty())
+    return feature(false, false, lack + " (libopenmpi-dev)");
+  try {
+    const bool runs = run_process({"mpirun", "--version"}).succeeded();
+    return feature(true, runs, runs ? "" : "mpirun --version fails");
+  } catch (const UnavailableError& error) {
+    return feature(true, false, error.what());
+  }
+}
+
+Json simgrid_feature() {
+  const auto lack = lack_of("ospsim-replay");
+  return feature(lack.empty(), lack.empty(),
+                 lack.empty() ? lack : lack + " (libsimgrid-dev, libboost-dev)");
+}
+
 Json run(const Request&) {
   const Machine machine = this_machine();
   const CudaStatus cuda = cuda_status();
   const std::string device = cuda.available ? "finds " + cuda.device_name : "says: " + cuda.reason;
-  const std::string mpi = build::mpi_version;
   Json document;
   document["features"] = {
       {"cuda", not_used(cuda.built ? "; the CUDA runtime is compiled in and " + device
                                    : "; " + cuda.reason)},
-      {"mpi",
-       not_used(mpi.empty()
-                    ? "; no MPI was found when this build was configured"
-                    : fmt::format("; MPI {} was found when this build was configured", mpi))},
+      {"mpi", mpi_feature()},
       {"hdf5", feature(true, true, "")},
-      {"simgrid", not_used()},
+      {"simgrid", simgrid_feature()},
       {"torch", not_used()},
       {"avx512", feature(true, machine.avx512, machine.avx512 ? "" : "this CPU does not have it")},
       {"amx", not_used(machine.amx ? "; this CPU has it" : "; this CPU does not have it")}};
