@@ -27,14 +27,17 @@ struct Named {
   std::string_view name;
   Choice value;
 };
-constexpr std::array quantity_kinds{
-    Named{"announced", Quantity::Kind::announced}, Named{"shipping", Quantity::Kind::shipping},
-    Named{"measured", Quantity::Kind::measured}, Named{"inferred", Quantity::Kind::inferred}};
-constexpr std::array link_kinds{Named{"switch", Platform::Link::Kind::network_switch},
-                                Named{"pcie", Platform::Link::Kind::pcie}};
-constexpr std::array fabric_kinds{Named{"none", Platform::Fabric::Kind::none},
-                                  Named{"crossbar", Platform::Fabric::Kind::crossbar},
-                                  Named{"fat-tree", Platform::Fabric::Kind::fat_tree}};
+constexpr std::array quantity_kinds{Named<Quantity::Kind>{"announced", Quantity::Kind::announced},
+                                    Named<Quantity::Kind>{"shipping", Quantity::Kind::shipping},
+                                    Named<Quantity::Kind>{"measured", Quantity::Kind::measured},
+                                    Named<Quantity::Kind>{"inferred", Quantity::Kind::inferred}};
+constexpr std::array link_kinds{
+    Named<Platform::Link::Kind>{"switch", Platform::Link::Kind::network_switch},
+    Named<Platform::Link::Kind>{"pcie", Platform::Link::Kind::pcie}};
+constexpr std::array fabric_kinds{
+    Named<Platform::Fabric::Kind>{"none", Platform::Fabric::Kind::none},
+    Named<Platform::Fabric::Kind>{"crossbar", Platform::Fabric::Kind::crossbar},
+    Named<Platform::Fabric::Kind>{"fat-tree", Platform::Fabric::Kind::fat_tree}};
 
 /// What a number may be.
 struct Allowed {
@@ -163,10 +166,35 @@ json read_json(std::string_view text, const std::string& what) {
   return result;
 }
 
+/// The fields of the entry over those of the preset that its `like` names.
+json completed(json entry, const std::vector<json>& known, const std::string& what) {
+  if (!entry.is_object() || !entry.contains("like")) return entry;
+  const json like = entry.at("like");
+  const auto base = std::find_if(known.begin(), known.end(),
+                                 [&](const json& other) { return other.at("name") == like; });
+  if (base == known.end())
+    throw InputError(fmt::format("{}: like names no preset that stands before it", what));
+  entry.erase("like");
+  json whole = *base;
+  whole.merge_patch(entry);
+  return whole;
+}
+
+const std::vector<json>& preset_entries() {
+  static const std::vector<json> all = [] {
+    const std::string what = "platforms.json";
+    std::vector<json> entries;
+    for (const json& entry : read_json(platforms_json, what))
+      entries.push_back(completed(entry, entries, what));
+    return entries;
+  }();
+  return all;
+}
+
 const std::vector<Platform>& presets() {
   static const std::vector<Platform> all = [] {
     std::vector<Platform> result;
-    for (const json& entry : read_json(platforms_json, "platforms.json"))
+    for (const json& entry : preset_entries())
       result.push_back(read_platform(entry, "platforms.json"));
     return result;
   }();
@@ -210,7 +238,7 @@ std::vector<std::string> platform_names() {
 }
 
 Platform parse_platform(std::string_view json_text, const std::string& what) {
-  return read_platform(read_json(json_text, what), what);
+  return read_platform(completed(read_json(json_text, what), preset_entries(), what), what);
 }
 
 Platform load_platform(const std::string& name_or_path) {

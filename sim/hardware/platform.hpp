@@ -70,7 +70,8 @@ std::vector<std::pair<std::string, Quantity>> quantities(const Platform& platfor
 std::vector<std::string> platform_names();
 
 /// A platform of `platform_names()`, else the platform described in a JSON file (the form is that
-/// of one entry of sim/hardware/platforms.json). Throws InputError with one line that names the
+/// of one entry of sim/hardware/platforms.json; `like` names a preset whose fields it takes over
+/// where it has none). Throws InputError with one line that names the
 /// file and the field.
 Platform load_platform(const std::string& name_or_path);
 

@@ -116,6 +116,19 @@ TEST(Hardware, AFileOfOnesOwn) {
   EXPECT_EQ(to_string(platform.link.latency.kind), "inferred");
 }
 
+TEST(Hardware, AFileMayChangeAPreset) {
+  const Platform platform =
+      parse_platform(R"({"like": "h200-ndr", "name": "mine", "nic": {"per_node":
+          {"value": 2, "unit": "1", "kind": "inferred", "source": "a choice"}}})",
+                     "mine.json");
+  EXPECT_EQ(platform.name, "mine");
+  EXPECT_EQ(platform.node_nics(), 2);
+  EXPECT_EQ(platform.nic->bandwidth.value, load_platform("h200-ndr").nic->bandwidth.value);
+  EXPECT_EQ(platform.title, load_platform("h200-ndr").title);
+  EXPECT_THROW(parse_platform(R"({"like": "h300"})", "mine.json"), InputError);
+  EXPECT_THROW(parse_platform(R"({"like": 3})", "mine.json"), InputError);
+}
+
 TEST(Hardware, WhatIsNoPlatformIsRefused) {
   const TemporaryFolder folder;
   for (const std::string& name :
