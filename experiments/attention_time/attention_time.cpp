@@ -11,6 +11,7 @@
 #include "experiments/cli/pattern_options.hpp"
 #include "experiments/cli/progress.hpp"
 #include "experiments/experiment.hpp"
+#include "experiments/median.hpp"
 #include "kernels_ref/attention/attention.hpp"
 #include "kernels_ref/cpu/fma_peak.hpp"
 
@@ -92,12 +93,6 @@ Error error_of_sample(const Layout& layout, Data& data, std::vector<float>& o,
       norm_2 += expected[i] * expected[i];
     }
   return {.max_abs = largest, .relative_l2 = std::sqrt(difference_2 / norm_2)};
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 struct Run {

@@ -8,6 +8,7 @@
 #include "analysis/communication.hpp"
 #include "analysis/network_time.hpp"
 #include "experiments/comm/mpi_engine.hpp"
+#include "experiments/median.hpp"
 #include "kernels_ref/errors.hpp"
 #include "sim/process.hpp"
 
@@ -30,12 +31,6 @@ Json forward_json(const CommQuestion& question) {
     json["breakdown"].push_back(std::move(row));
   }
   return json;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 /// Adds what real processes measured. The answer holds if all countings agree with the formula.

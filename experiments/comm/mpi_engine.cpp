@@ -13,6 +13,7 @@
 
 #include "experiments/store/machine.hpp"
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/index.hpp"
 #include "sim/parallel/trial_json.hpp"
 #include "sim/process.hpp"
 
@@ -20,10 +21,6 @@ namespace ospsim {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 class TemporaryFolder {
  public:

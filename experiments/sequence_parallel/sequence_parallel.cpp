@@ -7,6 +7,7 @@
 #include "experiments/comm/comm_study.hpp"
 #include "experiments/comm/mpi_engine.hpp"
 #include "experiments/experiment.hpp"
+#include "experiments/median.hpp"
 #include "experiments/pattern_json.hpp"
 
 /// Every strategy on real processes: three counts of what it moves, its output against one rank's,
@@ -75,11 +76,6 @@ Json runs_json(const Request& request) {
     progress.advance(1, "real processes");
   }
   return rows;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 /// The shape for which a bar was set: 768P at a width that four processes hold on a small machine.

@@ -31,8 +31,8 @@ struct Modulation {
   Modulation(std::span<T> all, std::int64_t dim) {
     std::size_t at = 0;
     for (auto* part : {&self_shift, &self_scale, &self_gate, &ffn_shift, &ffn_scale, &ffn_gate}) {
-      *part = all.subspan(at, array_size(dim));
-      at += array_size(dim);
+      *part = all.subspan(at, index(dim));
+      at += index(dim);
     }
   }
 };
@@ -42,7 +42,7 @@ struct Modulation {
 template <class T>
 DitBlockWeights<T> zero_weights(const DitBlockShape& shape) {
   const std::int64_t dim = shape.dim, ffn_dim = shape.ffn_dim;
-  const auto zeros = [](std::int64_t n) { return std::vector<T>(array_size(n)); };
+  const auto zeros = [](std::int64_t n) { return std::vector<T>(index(n)); };
   const auto linear = [&](std::int64_t in, std::int64_t out) {
     return LinearWeights<T>{zeros(out * in), zeros(out)};
   };

@@ -10,12 +10,9 @@
 #include "kernels_ref/block/modulation.hpp"
 #include "kernels_ref/block/norm.hpp"
 #include "kernels_ref/block/rope.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
-
-inline std::size_t array_size(std::int64_t n) {
-  return static_cast<std::size_t>(n);
-}
 
 /// The operations of a block for one back end, shape and number of threads. Each returns what it
 /// makes.
@@ -42,7 +39,7 @@ struct Operations {
   }
 
   Array linear(LinearShape s, const LinearWeights<T>& weights, View x) const {
-    Array y(array_size(s.rows * s.out));
+    Array y(index(s.rows * s.out));
     linear_forward<B>(s, x, weights.weight, weights.bias, y, threads);
     return y;
   }
@@ -103,7 +100,7 @@ struct Operations {
   }
 
   void attend(std::span<const AttentionGroup> groups, AttentionActivations<T>& a) const {
-    a.lse.assign(array_size(shape.heads * shape.rows), 0);
+    a.lse.assign(index(shape.heads * shape.rows), 0);
     attention_forward<B>(groups, as_heads(View(a.q)), as_heads(View(a.k)), as_heads(View(a.v)),
                          as_heads(a.attended), a.lse, threads);
   }

@@ -10,6 +10,7 @@
 #include "kernels_ref/formats/names.hpp"
 #include "kernels_ref/formats/quantize.hpp"
 #include "kernels_ref/parallel.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
 namespace {
@@ -60,10 +61,6 @@ std::int64_t blocks(std::int64_t n, std::int64_t size) {
 
 float amax_of(std::span<const float> x, int threads = 1) {
   return amax<Backend::cpu>(x, threads).amax;
-}
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
 }
 
 /// How many columns of a row share a scale.

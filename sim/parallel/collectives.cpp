@@ -5,13 +5,10 @@
 #include <stdexcept>
 
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
 namespace {
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// An array as it travels: the floats themselves, or their bf16. Without payload, nothing.
 class WireArray {

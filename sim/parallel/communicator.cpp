@@ -13,12 +13,10 @@
 #include <stdexcept>
 #include <thread>
 
+#include "kernels_ref/index.hpp"
+
 namespace ospsim {
 namespace {
-
-std::size_t index(int rank) {
-  return static_cast<std::size_t>(rank);
-}
 
 std::vector<int> all_ranks(int ranks) {
   std::vector<int> members(index(ranks));
@@ -55,29 +53,16 @@ class Meeting {
   /// All ranks of the group wait for each other. Throws if another rank has failed.
   void wait() {
     std::unique_lock lock(mutex_);
-    if (failed_) throw_failed();
-    const std::int64_t round = round_;
-    if (++arrived_ == std::ssize(sent_)) {
-      arrived_ = 0;
-      ++round_;
-      all_arrived_.notify_all();
-      return;
-    }
+    if (failed_) throw AnotherRankFailed();
+    const std::int64_t round = arrive();
     all_arrived_.wait(lock, [&] { return round_ != round || failed_; });
-    if (round_ == round) throw_failed();
+    if (round_ == round) throw AnotherRankFailed();
   }
-
   /// Like wait, but a failure elsewhere does not end it: for the second of two waits, which every
   /// rank that passed the first will reach. What lies between is safe from others' unwinding.
   void wait_regardless() {
     std::unique_lock lock(mutex_);
-    const std::int64_t round = round_;
-    if (++arrived_ == std::ssize(sent_)) {
-      arrived_ = 0;
-      ++round_;
-      all_arrived_.notify_all();
-      return;
-    }
+    const std::int64_t round = arrive();
     all_arrived_.wait(lock, [&] { return round_ != round; });
   }
 
@@ -103,7 +88,16 @@ class Meeting {
   };
 
  private:
-  [[noreturn]] static void throw_failed() { throw AnotherRankFailed(); }
+  /// Returns the round that ends when the last rank arrives.
+  std::int64_t arrive() {
+    const std::int64_t round = round_;
+    if (++arrived_ == std::ssize(sent_)) {
+      arrived_ = 0;
+      ++round_;
+      all_arrived_.notify_all();
+    }
+    return round;
+  }
 
   std::mutex mutex_;
   std::condition_variable all_arrived_;

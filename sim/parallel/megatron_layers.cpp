@@ -5,15 +5,12 @@
 
 #include "kernels_ref/block/gelu.hpp"
 #include "kernels_ref/block/linear.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
 namespace {
 
 constexpr Backend cpu = Backend::cpu;
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// Outputs [first, last) of a linear layer: rows of its weight.
 struct OutputSlice {

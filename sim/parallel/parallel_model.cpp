@@ -5,13 +5,10 @@
 #include <utility>
 
 #include "kernels_ref/block/layers.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
 namespace {
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 constexpr std::array all_kinds{BlockKind::full, BlockKind::token, BlockKind::group};
 

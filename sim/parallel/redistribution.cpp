@@ -5,13 +5,10 @@
 #include <stdexcept>
 
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
 namespace {
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 Range common(Range a, Range b) {
   const std::int64_t first = std::max(a.first, b.first);
@@ -123,33 +120,15 @@ std::int64_t Redistribution::scratch_elements() const {
 
 namespace {
 
-/// Packs rows of `local` behind each other, or unpacks them, converting.
-template <class Runs, class Wired>
-void pack(const float* local, std::int64_t width, const Runs& runs, Range window, Wired* packed) {
+/// Calls f(offset in the local array, elements) for the contiguous pieces of a part, in order.
+template <class Runs, class F>
+void for_each_piece(std::int64_t width, const Runs& runs, Range window, F f) {
   for (const auto& run : runs)
-    if (window.size() == width) {
-      convert(local + run.first * width, packed, run.count * width);
-      packed += run.count * width;
-    } else {
-      for (std::int64_t row = run.first; row < run.first + run.count; ++row) {
-        convert(local + row * width + window.first, packed, window.size());
-        packed += window.size();
-      }
-    }
-}
-
-template <class Runs, class Wired>
-void unpack(const Wired* packed, float* local, std::int64_t width, const Runs& runs, Range window) {
-  for (const auto& run : runs)
-    if (window.size() == width) {
-      convert(packed, local + run.first * width, run.count * width);
-      packed += run.count * width;
-    } else {
-      for (std::int64_t row = run.first; row < run.first + run.count; ++row) {
-        convert(packed, local + row * width + window.first, window.size());
-        packed += window.size();
-      }
-    }
+    if (window.size() == width)
+      f(run.first * width, run.count * width);
+    else
+      for (std::int64_t row = run.first; row < run.first + run.count; ++row)
+        f(row * width + window.first, window.size());
 }
 
 }  // namespace
@@ -221,8 +200,12 @@ void Redistribution::move(Communicator& communicator, const StepName& name,
     if (r == rank_) continue;
     const Part &leaving = sent_.parts[index(r)], &arriving = received_.parts[index(r)];
     if (packs)
-      pack(in.data(), sent_.width, leaving.runs, leaving.window,
-           leaving_from + sent.offset[index(r)] / element_bytes);
+      for_each_piece(sent_.width, leaving.runs, leaving.window,
+                     [&, to = leaving_from + sent.offset[index(r)] / element_bytes](
+                         std::int64_t at, std::int64_t elements) mutable {
+                       convert(in.data() + at, to, elements);
+                       to += elements;
+                     });
     else if (leaving.rows > 0)
       sent.offset[index(r)] = leaving.runs.front().first * sent_.width * element_bytes;
     if (!unpacks && arriving.rows > 0)
@@ -236,8 +219,12 @@ void Redistribution::move(Communicator& communicator, const StepName& name,
     for (int r = 0; r < ranks; ++r) {
       const Part& part = received_.parts[index(r)];
       if (r != rank_)
-        unpack(arrived + received.offset[index(r)] / element_bytes, out.data(), received_.width,
-               part.runs, part.window);
+        for_each_piece(received_.width, part.runs, part.window,
+                       [&, from = arrived + received.offset[index(r)] / element_bytes](
+                           std::int64_t at, std::int64_t elements) mutable {
+                         convert(from, out.data() + at, elements);
+                         from += elements;
+                       });
     }
   }
   keep_own<Wired>(in, out);

@@ -4,14 +4,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels_ref/index.hpp"
+
 namespace ospsim {
-namespace {
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
-}  // namespace
 
 AttentionPlan::AttentionPlan(const RowNumbers& numbers, BlockKind kind, const Distribution& hidden,
                              std::int64_t heads, std::int64_t head_width, int ulysses_ranks,

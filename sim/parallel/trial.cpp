@@ -3,13 +3,10 @@
 #include <cmath>
 
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
 namespace {
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a bijection that scatters
 /// bits.

@@ -7,12 +7,10 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "kernels_ref/index.hpp"
+
 namespace ospsim {
 namespace {
-
-std::size_t index(int rank) {
-  return static_cast<std::size_t>(rank);
-}
 
 int world_rank() {
   int rank = 0;
