@@ -1,6 +1,7 @@
 #include "sim/process.hpp"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,6 +18,8 @@
 
 namespace ospsim {
 namespace {
+
+volatile sig_atomic_t running = 0;  ///< pid of the program that is waited for
 
 class Descriptor {
  public:
@@ -106,6 +109,7 @@ ProcessOutcome run_process(const std::vector<std::string>& command, std::string_
                            const std::vector<std::string>& environment) {
   Channel in, out, err;
   const pid_t pid = start(command, environment, in, out, err);
+  running = pid;
   for (Channel* channel : {&in, &out, &err}) channel->theirs.close();
 
   ProcessOutcome outcome;
@@ -120,9 +124,14 @@ ProcessOutcome run_process(const std::vector<std::string>& command, std::string_
 
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  running = 0;
   if (WIFSIGNALED(status)) outcome.signal = WTERMSIG(status);
   if (WIFEXITED(status)) outcome.exit_status = WEXITSTATUS(status);
   return outcome;
+}
+
+void end_running_process() noexcept {
+  if (running != 0) kill(running, SIGTERM);
 }
 
 std::string sibling_program(const std::string& name, const std::string& lacked) {

@@ -21,6 +21,9 @@ struct ProcessOutcome {
 ProcessOutcome run_process(const std::vector<std::string>& command, std::string_view input = {},
                            const std::vector<std::string>& environment = {});
 
+/// Asks the program that `run_process` waits for, if there is one, to end. For signal handlers.
+void end_running_process() noexcept;
+
 /// The path of a program that is built beside this one. Throws UnavailableError, saying what the
 /// build lacked, if there is none.
 std::string sibling_program(const std::string& name, const std::string& lacked);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "kernels_ref/errors.hpp"
+#include "sim/process.hpp"
 
 namespace ospsim {
 namespace {
@@ -22,6 +23,7 @@ volatile sig_atomic_t registered = 0;
 
 extern "C" void on_interrupt(int) {
   if (registered != 0) unlink(registered_part);
+  end_running_process();
   constexpr char message[] = "\nospsim: interrupted\n";
   static_cast<void>(!write(STDERR_FILENO, message, sizeof message - 1));
   _exit(130);
