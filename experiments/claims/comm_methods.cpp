@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -37,7 +38,9 @@ struct StrategyOnRanks {
   explicit StrategyOnRanks(Arguments& a)
       : strategy(parse_strategy(a.text("strategy"))),
         ranks(static_cast<int>(a.whole("ranks"))),
-        grid(parse_grid(a.text("grid"))) {}
+        grid(parse_grid(a.text("grid"))) {
+    block();  // refuses what cannot run
+  }
 
   Traffic block() const { return sparse_block(strategy, ranks, grid); }
 };
@@ -50,6 +53,7 @@ Method block_sent_megabytes(Arguments& a) {
 Method block_sent_ratio(Arguments& a) {
   const StrategyOnRanks at(a);
   const Strategy to = parse_strategy(a.text("to"));
+  sparse_block(to, at.ranks, at.grid);
   return [=](const Evidence&) -> Value {
     return ratio(sent(at.block()), sent(sparse_block(to, at.ranks, at.grid)));
   };
@@ -58,6 +62,7 @@ Method block_sent_ratio(Arguments& a) {
 Method block_saving_percent(Arguments& a) {
   const StrategyOnRanks at(a);
   const Strategy to = parse_strategy(a.text("to"));
+  sparse_block(to, at.ranks, at.grid);
   return [=](const Evidence&) -> Value {
     return 100 * (1 - ratio(sent(at.block()), sent(sparse_block(to, at.ranks, at.grid))));
   };
@@ -81,6 +86,17 @@ struct ForwardPass {
         make_parallelism(at.strategy, at.ranks, {}, {}, boundary, paper_sequence(at.grid)), model,
         at.grid, 1, bf16_bytes);
   }
+  /// Texts that are labels of parts.
+  static std::vector<std::string> parts_of(Arguments& a) {
+    const std::vector<std::string> labels{"full blocks", "sparse blocks", "phase switches",
+                                          "entering", "leaving"};
+    const auto parts = a.texts("parts");
+    for (const std::string& part : parts)
+      if (std::find(labels.begin(), labels.end(), part) == labels.end())
+        throw InputError(
+            fmt::format("its method's part '{}' is not one of {}", part, fmt::join(labels, ", ")));
+    return parts;
+  }
   Traffic of_parts(const std::vector<std::string>& parts) const {
     Traffic sum;
     for (const auto& [label, traffic] : traffic().breakdown)
@@ -99,13 +115,13 @@ Method forward_sent_megabytes(Arguments& a) {
 
 Method forward_parts_sent_megabytes(Arguments& a) {
   const ForwardPass pass(a);
-  const auto parts = a.texts("parts");
+  const auto parts = ForwardPass::parts_of(a);
   return [=](const Evidence&) -> Value { return sent(pass.of_parts(parts)) / 1e6; };
 }
 
 Method forward_parts_collectives(Arguments& a) {
   const ForwardPass pass(a);
-  const auto parts = a.texts("parts");
+  const auto parts = ForwardPass::parts_of(a);
   return [=](const Evidence&) -> Value { return number(pass.of_parts(parts).collectives); };
 }
 
@@ -169,11 +185,15 @@ Method runs_equal_one_rank(Arguments& a) {
 Method runs_have_one_collective(Arguments& a) {
   a.rest_on(runs);
   return [](const Evidence& evidence) -> Value {
-    for (const Json& run : evidence.experiment(runs).at("runs"))
-      if (run.at("strategy") == "ssp" && run.at("ranks") > 1 &&
-          (run.at("measured").at("collectives") != 1 || run.at("measured").at("steps") != 1 ||
-           run.at("counts_agree") != true))
+    bool any = false;
+    for (const Json& run : evidence.experiment(runs).at("runs")) {
+      if (run.at("strategy") != "ssp" || run.at("ranks") == 1) continue;
+      any = true;
+      if (run.at("measured").at("collectives") != 1 || run.at("measured").at("steps") != 1 ||
+          run.at("counts_agree") != true)
         return false;
+    }
+    if (!any) throw UnavailableError(fmt::format("{} has no ssp on several ranks", runs));
     return true;
   };
 }

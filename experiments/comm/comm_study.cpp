@@ -7,8 +7,10 @@
 
 #include "analysis/communication.hpp"
 #include "analysis/network_time.hpp"
+#include "experiments/cli/request.hpp"
 #include "experiments/comm/mpi_engine.hpp"
 #include "experiments/median.hpp"
+#include "experiments/store/machine.hpp"
 #include "kernels_ref/errors.hpp"
 #include "sim/process.hpp"
 
@@ -58,7 +60,9 @@ void measure(const CommQuestion& question, const Traffic& formula, Json& json) {
 ReplayResult replay(const Ledger& ledger, const ReplaySettings& settings) {
   static const std::string program = sibling_program(
       "ospsim-replay", "no SimGrid (libsimgrid-dev) was found when this build was configured");
-  return parse_replay(run_replayer(program, replay_request(ledger, settings)));
+  const std::string request =
+      naming("--platform", [&] { return replay_request(ledger, settings); });
+  return parse_replay(run_replayer(program, request));
 }
 
 }  // namespace
@@ -89,6 +93,14 @@ Trial trial_of(const CommQuestion& question) {
   return trial;
 }
 
+void require_memory_for_plan(const Trial& trial) {
+  const Layout layout(trial.sequence.pattern, trial.sequence.grid, Phase::token);
+  const double rows =
+      static_cast<double>(layout.padded_tokens()) * static_cast<double>(trial.sequence.batch);
+  // Three lists of rows, and as much again while they are exchanged.
+  require_memory(64 * rows, fmt::format("sharing out {:.0f} rows", rows));
+}
+
 Ledger ledger_of(const Trial& trial) {
   // Every rank's every part becomes a flow, which the simulator and its request hold.
   constexpr std::int64_t most_parts = 20'000'000;
@@ -97,6 +109,7 @@ Ledger ledger_of(const Trial& trial) {
   if (ranks * steps * std::ssize(trial.schedule) > most_parts)
     throw InputError(
         fmt::format("--ranks: {} ranks exchange too many parts to be simulated", ranks));
+  require_memory_for_plan(trial);
   const ParallelPlan plan = trial.plan();
   return run_without_payload(trial.parallelism.ranks, [&](Communicator& communicator) {
     run_trial(trial, plan, communicator, 1);

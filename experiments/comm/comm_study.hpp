@@ -40,7 +40,11 @@ Json traffic_json(const Traffic& traffic);
 /// The block in a steady state that `per_block` speaks of, or the model's forward pass, as a trial.
 Trial trial_of(const CommQuestion& question);
 
-/// What the ranks of a trial do, without payload.
+/// Throws UnavailableError if the lists of who holds which rows would not fit into this machine.
+void require_memory_for_plan(const Trial& trial);
+
+/// What the ranks of a trial do, without payload. Throws InputError for more parts than can be
+/// simulated.
 Ledger ledger_of(const Trial& trial);
 
 /// Times of a ledger on a simulated network: `time_ms`, `closed_form_ms` and their parts.

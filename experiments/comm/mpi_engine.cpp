@@ -167,15 +167,14 @@ void write_trial(const Trial& trial, const TemporaryFolder& folder) {
 
 MpiRun run_with_mpi(const Trial& trial, int repetitions, int threads) {
   const std::string program = rank_program("ospsim-rank");
-  const ParallelPlan plan = trial.plan();
   // The activations of a block, which the ranks hold together and then one rank alone.
-  const double hidden_bytes =
-      4.0 * static_cast<double>(plan.numbers.padded_tokens() * trial.sequence.batch *
-                                trial.sequence.dim());
-  require_memory(hidden_bytes * (28 + 2 * static_cast<double>(trial.ffn_dim) /
-                                          static_cast<double>(trial.sequence.dim())),
-                 fmt::format("a block of {} tokens and width {}", plan.numbers.padded_tokens(),
-                             trial.sequence.dim()));
+  const Layout layout(trial.sequence.pattern, trial.sequence.grid, Phase::token);
+  const double dim = static_cast<double>(trial.sequence.dim());
+  const double hidden_bytes = 4.0 * static_cast<double>(layout.padded_tokens()) *
+                              static_cast<double>(trial.sequence.batch) * dim;
+  require_memory(hidden_bytes * (28 + 2 * static_cast<double>(trial.ffn_dim) / dim),
+                 fmt::format("a block of {} tokens and width {}", layout.padded_tokens(), dim));
+  const ParallelPlan plan = trial.plan();
 
   const TemporaryFolder folder;
   write_trial(trial, folder);

@@ -26,7 +26,7 @@ struct MpiRun {
 };
 
 /// Starts mpirun, which must be on the PATH. Throws UnavailableError where MPI is missing or the
-/// job dies, with what the rank said; InputError where an array would not fit into this machine.
+/// job dies, with what the rank said, and where a block would not fit into this machine.
 MpiRun run_with_mpi(const Trial& trial, int repetitions, int threads);
 
 /// What ospsim-exchange-times measures: seconds of one sparse block's exchanges by variant, in

@@ -45,12 +45,19 @@ std::optional<Model> model_of(const Request& request) {
   return naming("--model", [&] { return find_model(request.text("--model")); });
 }
 
+void set_heads(std::int64_t heads, std::int64_t width, Sequence& sequence) {
+  if (width % heads != 0)
+    throw InputError(fmt::format("--heads: {} heads do not divide a width of {}", heads, width));
+  sequence.heads = heads;
+  sequence.head_dim = width / heads;
+}
+
 /// Heads and head_dim; a head is 128 wide unless said otherwise.
 void set_width(const Request& request, CommEngine engine, const std::optional<Model>& model,
                Sequence& sequence) {
   if (model && !request.has("--hidden") && engine != CommEngine::mpi) {
-    sequence.heads = request.has("--heads") ? request.whole("--heads", 1, 1 << 20) : model->heads;
-    sequence.head_dim = model->dim() / sequence.heads;
+    set_heads(request.has("--heads") ? request.whole("--heads", 1, 1 << 20) : model->heads,
+              model->dim(), sequence);
     return;
   }
   const std::int64_t hidden = request.has("--hidden")     ? request.whole("--hidden", 1, 1 << 24)
@@ -58,13 +65,10 @@ void set_width(const Request& request, CommEngine engine, const std::optional<Mo
                                                           : 5120;
   if (!request.has("--heads") && hidden % 128 != 0)
     throw InputError(fmt::format("--hidden: {} is not a multiple of 128; give --heads", hidden));
-  sequence.heads = request.has("--heads") ? request.whole("--heads", 1, 1 << 20)
-                   : request.has("--hidden") || engine != CommEngine::mpi ? hidden / 128
-                                                                          : 8;
-  if (hidden % sequence.heads != 0)
-    throw InputError(
-        fmt::format("--heads: {} heads do not divide a width of {}", sequence.heads, hidden));
-  sequence.head_dim = hidden / sequence.heads;
+  const std::int64_t heads = request.has("--heads") ? request.whole("--heads", 1, 1 << 20)
+                             : request.has("--hidden") || engine != CommEngine::mpi ? hidden / 128
+                                                                                    : 8;
+  set_heads(heads, hidden, sequence);
   if (engine == CommEngine::mpi && sequence.head_dim % 2 != 0)
     throw InputError(
         fmt::format("--heads: {} channels a head; RoPE needs an even number", sequence.head_dim));
@@ -97,9 +101,9 @@ CommQuestion question_of(const Request& request) {
       naming("--placement", [&] { return parse_placement(request.text("--placement")); });
   question.all_to_all =
       naming("--schedule", [&] { return parse_all_to_all(request.text("--schedule")); });
-  if (question.engine == CommEngine::simgrid)
-    question.platform =
-        naming("--platform", [&] { return load_platform(request.text("--platform")); });
+  const Platform platform =
+      naming("--platform", [&] { return load_platform(request.text("--platform")); });
+  if (question.engine == CommEngine::simgrid) question.platform = platform;
   return question;
 }
 
@@ -113,8 +117,9 @@ Json answer_of(const Request& request, CommQuestion question, Strategy strategy,
   auto ulysses = degree_of(request, "--ulysses-ranks"), ring = degree_of(request, "--ring-ranks");
   if (!alone && !splits) ulysses.reset();
   if (!alone && strategy != Strategy::usp) ring.reset();
+  const char* option = ulysses ? "--ulysses-ranks" : ring ? "--ring-ranks" : "--ranks";
   try {
-    question.parallelism = naming("--ranks", [&] {
+    question.parallelism = naming(option, [&] {
       return make_parallelism(strategy, ranks, ulysses, ring, boundary, question.sequence);
     });
   } catch (const InputError& error) {

@@ -542,12 +542,181 @@ TEST(Methods, FormatErrorWithoutItsNumbersIsNotReproducibleHere) {
   }
 }
 
+// ---- Of what sequence parallelism moves --------------------------------------------------------
+
+Json of_strategy(const char* name, const char* strategy, int ranks, Json more = Json::object()) {
+  Json method{{"name", name}, {"strategy", strategy}, {"ranks", ranks}, {"grid", "21x48x80"}};
+  method.update(more);
+  return method;
+}
+
+TEST(Methods, TrafficOfABlock) {
+  EXPECT_NEAR(number_of(of_strategy("block_sent_megabytes", "ulysses", 2)), 825.8, .05);
+  EXPECT_NEAR(number_of(of_strategy("block_sent_megabytes", "ssp-ulysses", 8)), 283.9, .05);
+  EXPECT_NEAR(number_of(of_strategy("block_sent_megabytes", "ulysses", 8, {{"grid", "21x45x80"}})),
+              338.7, .05);
+  const Json to_ulysses{{"to", "ulysses"}};
+  EXPECT_EQ(number_of(of_strategy("block_sent_ratio", "ssp", 4, to_ulysses)), .25);
+  EXPECT_NEAR(number_of(of_strategy("block_sent_ratio", "ssp-ulysses", 8, to_ulysses)), .786,
+              .0005);
+  EXPECT_EQ(number_of(of_strategy("block_saving_percent", "ssp", 4, to_ulysses)), 75);
+  EXPECT_NEAR(number_of(of_strategy("block_saving_percent", "ssp-ulysses", 8, to_ulysses)), 21.4,
+              .05);
+  EXPECT_EQ(number_of(of_strategy("block_collectives", "ssp", 4)), 1);
+  EXPECT_EQ(number_of(of_strategy("block_collectives", "ssp-ulysses", 8)), 5);
+  EXPECT_EQ(number_of(of_strategy("block_collectives", "ulysses", 8)), 4);
+}
+
+Json of_forward(const char* name, const char* strategy, int ranks, Json more = Json::object()) {
+  Json method =
+      of_strategy(name, strategy, ranks, {{"model", "osp-next-14b"}, {"boundary", "all-gather"}});
+  method.update(more);
+  return method;
+}
+
+TEST(Methods, TrafficOfAForwardPass) {
+  EXPECT_NEAR(number_of(of_forward("forward_sent_megabytes", "ssp", 4)), 10993, .5);
+  EXPECT_NEAR(
+      number_of(of_forward("forward_sent_megabytes", "ulysses", 4, {{"model", "wan2.1-14b"}})),
+      24773, .5);
+  EXPECT_NEAR(number_of(of_forward("forward_saving_percent", "ssp", 4)), 55.6, .05);
+  EXPECT_NEAR(number_of(of_forward("forward_saving_percent", "ssp", 4, {{"boundary", "reshard"}})),
+              59.4, .05);
+  EXPECT_NEAR(number_of(of_forward("forward_saving_percent", "ssp-ulysses", 8)), 7.7, .05);
+  EXPECT_NEAR(
+      number_of(of_forward("forward_saving_percent", "ssp-ulysses", 8, {{"grid", "21x45x80"}})),
+      3.2, .05);
+  const auto parts = [](const char* name, const Json& labels) {
+    return number_of(of_forward(name, "ssp", 4, {{"parts", labels}}));
+  };
+  EXPECT_NEAR(parts("forward_parts_sent_megabytes", {"full blocks"}), 4955, .5);
+  EXPECT_NEAR(parts("forward_parts_sent_megabytes", {"phase switches"}), 4800, .5);
+  EXPECT_NEAR(parts("forward_parts_sent_megabytes", {"leaving", "entering"}), 1239, .5);
+  EXPECT_EQ(parts("forward_parts_collectives", {"full blocks"}), 8 * 4);
+  EXPECT_EQ(parts("forward_parts_collectives", {"phase switches", "entering", "leaving"}), 31 + 2);
+}
+
+TEST(Methods, TrafficOfAllRanks) {
+  const auto has_power = [](const char* strategy, int power) {
+    return value_of({{"name", "total_volume_has_power"},
+                     {"strategy", strategy},
+                     {"grid", "21x48x80"},
+                     {"power", power}});
+  };
+  EXPECT_EQ(has_power("ssp", 1), Value(true));
+  EXPECT_EQ(has_power("ssp", 2), Value(false));
+  EXPECT_EQ(has_power("gather", 2), Value(true));
+  EXPECT_EQ(has_power("gather", 1), Value(false));
+}
+
+TEST(Claims, RejectStrategiesThatDoNotExist) {
+  const std::vector<Json> bad{
+      of_strategy("block_sent_megabytes", "telepathy", 2),
+      of_strategy("block_sent_megabytes", "ulysses", 0),
+      of_strategy("block_sent_megabytes", "ulysses", 2, {{"grid", "21x"}}),
+      of_strategy("block_sent_megabytes", "ulysses", 2, {{"to", "ssp"}}),
+      of_strategy("block_sent_ratio", "ssp", 2),
+      of_strategy("block_sent_ratio", "ssp", 2, {{"to", "nothing"}}),
+      of_strategy("block_saving_percent", "ssp", 2),
+      of_strategy("block_collectives", "ssp", 2, {{"ranks", "2"}}),
+      {{"name", "block_collectives"}, {"strategy", "ssp"}, {"ranks", 2}},
+      of_strategy("forward_sent_megabytes", "ssp", 2),
+      of_forward("forward_sent_megabytes", "ssp", 2, {{"model", "wan9"}}),
+      of_forward("forward_sent_megabytes", "ssp", 2, {{"boundary", "wall"}}),
+      of_forward("forward_saving_percent", "ssp", 2, {{"parts", {"leaving"}}}),
+      of_forward("forward_parts_sent_megabytes", "ssp", 2),
+      of_forward("forward_parts_sent_megabytes", "ssp", 2, {{"parts", "leaving"}}),
+      of_forward("forward_parts_collectives", "ssp", 2, {{"parts", {1}}}),
+      {{"name", "total_volume_has_power"}, {"strategy", "ssp"}, {"grid", "21x48x80"}},
+      {{"name", "runs_equal_one_rank"}, {"strategy", "ssp"}},
+      {{"name", "runs_have_one_collective"}, {"ranks", 2}},
+      {{"name", "exchange_time_ratio"}, {"numerator", "ssp"}},
+      {{"name", "switch_is_own_inverse"}, {"strategy", "ssp"}}};
+  for (const Json& method : bad) {
+    const std::string message = rejection_with("method", method);
+    EXPECT_NE(message.find("'a.b'"), std::string::npos) << method << ": " << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+  }
+}
+
+Json run_of(const char* strategy, int ranks, int collectives = 1) {
+  return {{"strategy", strategy},
+          {"ranks", ranks},
+          {"measured", {{"collectives", collectives}, {"steps", collectives}}},
+          {"counts_agree", true},
+          {"max_abs_difference", 0.0}};
+}
+
+/// What the experiment sequence-parallel found.
+struct Found {
+  Json document{
+      {"runs",
+       {run_of("ssp", 1, 0), run_of("ssp", 2), run_of("ssp", 4), run_of("ulysses", 2, 4),
+        run_of("ring", 2, 0)}},
+      {"exchange_times",
+       {{"switch_is_own_inverse", true}, {"median_ms", {{"ssp", 3.0}, {"ulysses", 8.0}}}}}};
+
+  Json& run(std::size_t i) { return document["runs"][i]; }
+  Verdict verdict(const Json& method) const {
+    Json claim = computed_claim;
+    claim["method"] = method;
+    const auto claims = parse_claims(::ospsim::document({claim}));
+    EXPECT_EQ(claims[0].experiment, "sequence-parallel");
+    EXPECT_EQ(judge(claims, {}, no_record).front().status, "not-reproducible-here");
+    return judge(claims, {},
+                 [&](const std::string& name) -> const Json& {
+                   EXPECT_EQ(name, "sequence-parallel");
+                   return document;
+                 })
+        .front();
+  }
+  Value value(const Json& method) const { return verdict(method).ours.value(); }
+};
+
+Json runs_equal(const char* strategy, int ranks) {
+  return {{"name", "runs_equal_one_rank"}, {"strategy", strategy}, {"ranks", ranks}};
+}
+
+TEST(Methods, RunsOfRealProcesses) {
+  Found found;
+  found.run(4)["max_abs_difference"] = 1e-7;
+  EXPECT_EQ(found.value(runs_equal("ssp", 2)), Value(true));
+  EXPECT_EQ(found.value(runs_equal("ring", 2)), Value(false));
+  EXPECT_EQ(found.verdict(runs_equal("ulysses", 8)).status, "not-reproducible-here");
+  const Json one_collective{{"name", "runs_have_one_collective"}};
+  EXPECT_EQ(found.value(one_collective), Value(true));
+  EXPECT_EQ(found.value({{"name", "switch_is_own_inverse"}}), Value(true));
+  EXPECT_EQ(
+      found.value(
+          {{"name", "exchange_time_ratio"}, {"numerator", "ssp"}, {"denominator", "ulysses"}}),
+      Value(3. / 8));
+
+  Found uncounted;
+  uncounted.run(1)["counts_agree"] = false;
+  EXPECT_EQ(uncounted.value(runs_equal("ssp", 2)), Value(false));
+  EXPECT_EQ(uncounted.value(runs_equal("ssp", 4)), Value(true));
+  EXPECT_EQ(uncounted.value(one_collective), Value(false));
+  Found twice;
+  twice.run(2) = run_of("ssp", 4, 2);
+  EXPECT_EQ(twice.value(one_collective), Value(false));
+  twice.document["exchange_times"]["switch_is_own_inverse"] = false;
+  EXPECT_EQ(twice.value({{"name", "switch_is_own_inverse"}}), Value(false));
+}
+
+TEST(Methods, RunsThatAreNotThereProveNothing) {
+  Found found;
+  found.document["runs"] = Json::array();
+  for (const Json& method : {runs_equal("ssp", 2), Json{{"name", "runs_have_one_collective"}}})
+    EXPECT_EQ(found.verdict(method).status, "not-reproducible-here") << method;
+}
+
 TEST(Claims, NameTheExperimentTheyRestOn) {
   EXPECT_EQ(parse_claims(document({computed_claim}))[0].experiment, "");
   std::set<std::string> experiments;
   for (const auto& claim : load_claims(default_claims_path())) experiments.insert(claim.experiment);
   EXPECT_TRUE(experiments.contains("format-error"));
   EXPECT_TRUE(experiments.contains("attention-time"));
+  EXPECT_TRUE(experiments.contains("sequence-parallel"));
 }
 
 }  // namespace

@@ -189,7 +189,7 @@ TEST_F(Cli, DoctorListAndFigure) {
   }
   const Json all = json("list");
   EXPECT_EQ(all.at("patterns").size(), 7u);
-  EXPECT_EQ(all.at("commands").size(), 10u);
+  EXPECT_EQ(all.at("commands").size(), 11u);
   EXPECT_GT(json("list claims").at("claims").size(), 100u);
   const Json figure = json("run figure1 --save figure.h5");
   EXPECT_EQ(figure.at("720p").at("skiparse-2d").at("token").at("subsequence").size(), 45u);

@@ -17,7 +17,8 @@ namespace ospsim {
 /// ulysses 1.
 class ZeroCopySwitch {
  public:
-  /// Nothing where a run of sub-sequences is no choice of digits: 36 sub-sequences over 4 ranks.
+  /// Nothing where a run of sub-sequences is no choice of digits (36 sub-sequences over 4 ranks),
+  /// or where it ends inside the same digit in both phases.
   static std::optional<ZeroCopySwitch> make(const Sequence& sequence, Phase from, Phase to,
                                             MPI_Comm group);
   ZeroCopySwitch(ZeroCopySwitch&& other) noexcept;
