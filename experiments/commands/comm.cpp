@@ -300,6 +300,8 @@ std::string text(const Json& document, const Style& style) {
 }  // namespace
 
 Command comm_command() {
+  std::vector<Option> grid = grid_options();
+  grid[0].help += "; default that of 768p, engine mpi 5x16x16";
   std::vector<Option> pattern = pattern_options();
   pattern[0].default_value = "skiparse-2d";
   pattern[0].occurs = Option::Occurs::optional;
@@ -319,7 +321,7 @@ Command comm_command() {
             {"--ranks", "R", "that share one sample", "8"},
             {"--ulysses-ranks", "U", "of usp, ssp-ulysses; default: what heads, what ssp allow"},
             {"--ring-ranks", "Q", "of usp"}},
-           grid_options(),
+           grid,
            pattern,
            {{"--hidden", "D", "channels; default 5120, engine mpi 512 in 8 heads, or the model's"},
             {"--heads", "H", "default D / 128"},

@@ -9,6 +9,13 @@
 
 #include "kernels_ref/index.hpp"
 
+/// Under the address sanitizer: what the MPI library leaks is not ours to free.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:libmpi\nleak:libopen-rte\nleak:libopen-pal\nleak:libpmix\nleak:mca_\nleak:libevent\n"
+         "leak:libhwloc\n";
+}
+
 namespace ospsim {
 namespace {
 
