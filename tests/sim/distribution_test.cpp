@@ -299,8 +299,7 @@ RC_GTEST_PROP(AttentionGroups, AreThePairsOfOneSubsequenceAndSample, ()) {
   }
 }
 
-// ---- Parts
-// ---------------------------------------------------------------------------------------
+// ---- Parts -------------------------------------------------------------------------------------
 
 TEST(Parts, CoverARangeWithTheFirstOnesLonger) {
   for (std::int64_t extent = 0; extent < 30; ++extent)
@@ -369,8 +368,7 @@ TEST(Parts, UnitsSpanTheDigitsThatNameSubsequences) {
   EXPECT_EQ(extents("x0,y1|y1,x0", {2, 2, 2}), (Integers{1, 4, 2}));
 }
 
-// ---- Parallelisms
-// --------------------------------------------------------------------------------
+// ---- Parallelisms ------------------------------------------------------------------------------
 
 Parallelism make(Strategy strategy, int ranks, const Sequence& sequence,
                  std::optional<int> ulysses = {}, std::optional<int> ring = {}) {

@@ -65,6 +65,12 @@ struct Case {
   AllToAll all_to_all;
   double unevenness;
 };
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.replicas << " groups of ssp " << c.ssp << " x ulysses " << c.ulysses
+       << (c.placement == Placement::packed ? ", packed" : ", strided")
+       << (c.all_to_all == AllToAll::concurrent ? ", at once" : ", in rounds")
+       << (c.unevenness > 0 ? ", uneven" : "");
+}
 
 class NetworkAtScale : public testing::TestWithParam<Case> {};
 

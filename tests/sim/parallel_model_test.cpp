@@ -19,8 +19,7 @@ using enum BlockKind;
 constexpr std::int64_t ffn_dim = 20, text_rows = 5;
 const std::vector hybrid{full, token, group, token, full};
 
-// ---- A stack of blocks on one rank
-// ---------------------------------------------------------------
+// ---- A stack of blocks on one rank -------------------------------------------------------------
 
 struct Block {
   BlockKind kind = full;
@@ -132,8 +131,7 @@ Outcome<Real<B>> on_one_rank(const Stack& stack) {
   return outcome;
 }
 
-// ---- The same on many
-// ----------------------------------------------------------------------------
+// ---- The same on many --------------------------------------------------------------------------
 
 struct ParallelOutcome : Outcome<float> {
   std::vector<std::vector<double>> sums;  ///< of the ranks' gradients
@@ -336,8 +334,7 @@ TEST(ParallelModel, RanksWithoutHeadsInFullBlocks) {
   }
 }
 
-// ---- Rounded on the wire
-// -------------------------------------------------------------------------
+// ---- Rounded on the wire -----------------------------------------------------------------------
 
 TEST(ParallelModel, SwitchesRoundTheSameOnAnyNumberOfRanks) {
   const Sequence sequence = skiparse_2d({2, 7, 9}, 2, 2, 5, 6);
@@ -414,8 +411,7 @@ TEST(ParallelModel, ResultsAreWithinRoundingOnTheWire) {
   EXPECT_EQ(results[Strategy::ssp], results[Strategy::ssp_ulysses]);
 }
 
-// ---- Attention alone
-// -----------------------------------------------------------------------------
+// ---- Attention alone ---------------------------------------------------------------------------
 
 struct AttentionOutcome {
   Array o, dq, dk, dv;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <future>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -20,6 +21,12 @@
 #include "tests/kernels_ref/support.hpp"
 
 namespace ospsim {
+
+/// Makes a readable name of a test's parameter.
+inline void PrintTo(const Sequence& sequence, std::ostream* out) {
+  *out << sequence.pattern.name << " on " << to_string(sequence.grid) << ", ratio "
+       << sequence.pattern.ratio.y << ", batch " << sequence.batch << ", heads " << sequence.heads;
+}
 
 using Integers = std::vector<std::int64_t>;
 

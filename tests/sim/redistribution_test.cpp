@@ -226,8 +226,7 @@ RC_GTEST_PROP(Redistribution, ScratchIsAtMostOneShard, ()) {
   }
 }
 
-// ---- Collectives
-// ---------------------------------------------------------------------------------
+// ---- Collectives -------------------------------------------------------------------------------
 
 Array values_of_rank(int rank, std::int64_t size) {
   return normal_floats(size, static_cast<std::uint64_t>(rank + 1));
@@ -341,8 +340,7 @@ RC_GTEST_PROP(Collectives, ShiftsGoOnceRound, ()) {
   }
 }
 
-// ---- The engine in one process
-// -------------------------------------------------------------------
+// ---- The engine in one process -----------------------------------------------------------------
 
 constexpr std::chrono::seconds patience{20};
 

@@ -11,8 +11,7 @@ namespace {
 
 using Array = std::vector<float>;
 
-// ---- The paper's four steps (section 3.3, algorithm 1), literally, on plain arrays
-// ---------------
+// ---- The paper's four steps (section 3.3, algorithm 1), literally, on plain arrays -------------
 
 struct SubGrid {
   std::int64_t t = 1, h = 1, w = 1;
@@ -77,8 +76,7 @@ std::vector<Array> sparse_sequence_parallel(const std::vector<Array>& x, SubGrid
   return result;
 }
 
-// ---- The same by ParallelModel
-// -------------------------------------------------------------------
+// ---- The same by ParallelModel -----------------------------------------------------------------
 
 struct Case {
   Grid grid;

@@ -143,8 +143,7 @@ TEST(Traffic, ForwardPassesOfThePaper) {
   }
 }
 
-// ---- Computations
-// --------------------------------------------------------------------------------
+// ---- Computations ------------------------------------------------------------------------------
 
 /// All ranks' computations add up to one rank's block. Only the text's keys and values are computed
 /// by each rank that shares a sub-sequence with others, instead of once; their cost is linear in
