@@ -70,7 +70,7 @@ double product(float a, float b) {
 
 }  // namespace
 
-MegatronPlan::MegatronPlan(const RowNumbers& numbers, BlockKind kind, const Distribution& hidden) {
+MegatronPlan::MegatronPlan(const RowNumbers& numbers, BlockKind kind, const Sharding& hidden) {
   for (const Shard& shard : hidden) rows_at.push_back(std::ssize(shard.rows));
   const auto rows = ospsim::all_rows(hidden);
   all_rows = std::ssize(rows);

@@ -16,7 +16,7 @@ struct MegatronPlan {
   std::vector<AttentionGroup> groups;
   std::vector<TokenPosition> positions;
 
-  MegatronPlan(const RowNumbers& numbers, BlockKind kind, const Distribution& hidden);
+  MegatronPlan(const RowNumbers& numbers, BlockKind kind, const Sharding& hidden);
 };
 
 /// Self-attention and FFN of a block as Megatron-LM's sequence parallelism runs them (arXiv

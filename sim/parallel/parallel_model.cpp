@@ -48,13 +48,13 @@ ParallelPlan::ParallelPlan(const Parallelism& wanted, const Sequence& what,
       ffn_dim(ffn_columns),
       text_rows(text_tokens),
       numbers(what) {
-  hidden[0] = flat_distribution(sequence, numbers, parallelism.ranks);
+  hidden[0] = flat_sharding(sequence, numbers, parallelism.ranks);
   for (const BlockKind kind : {BlockKind::token, BlockKind::group})
     hidden[index(static_cast<int>(kind))] =
         holds_subsequences()
-            ? subsequence_distribution(sequence, numbers,
-                                       kind == BlockKind::token ? Phase::token : Phase::group,
-                                       parallelism.ssp, parallelism.ulysses)
+            ? subsequence_sharding(sequence, numbers,
+                                   kind == BlockKind::token ? Phase::token : Phase::group,
+                                   parallelism.ssp, parallelism.ulysses)
             : hidden[0];
 }
 
@@ -120,11 +120,11 @@ void ParallelModel::hand_over(BlockKind from, BlockKind to, int block, std::span
 const Redistribution& ParallelModel::redistribution(BlockKind from, BlockKind to) {
   const auto known = hand_overs_.find({from, to});
   if (known != hand_overs_.end()) return known->second;
-  Distribution before = plan_.hidden_in(from), after = plan_.hidden_in(to);
+  Sharding before = plan_.hidden_in(from), after = plan_.hidden_in(to);
   int rank = communicator_.rank();
   if (is_sparse(from) && is_sparse(to)) {
     const int ulysses = plan_.parallelism.ulysses;
-    for (Distribution* all : {&before, &after}) {
+    for (Sharding* all : {&before, &after}) {
       for (int s = 0; s < plan_.parallelism.ssp; ++s)
         std::swap((*all)[index(s)], (*all)[index(s * ulysses + rank % ulysses)]);
       all->resize(index(plan_.parallelism.ssp));

@@ -21,14 +21,12 @@ struct ParallelPlan {
 
   RowNumbers numbers;
   /// Who holds the hidden state in a block of each BlockKind.
-  std::array<Distribution, 3> hidden;
+  std::array<Sharding, 3> hidden;
 
   ParallelPlan(const Parallelism& parallelism, const Sequence& sequence, std::int64_t ffn_dim,
                std::int64_t text_rows);
 
-  const Distribution& hidden_in(BlockKind kind) const {
-    return hidden[static_cast<std::size_t>(kind)];
-  }
+  const Sharding& hidden_in(BlockKind kind) const { return hidden[static_cast<std::size_t>(kind)]; }
   /// Whether ranks hold whole sub-sequences in sparse blocks, so that the hidden state changes
   /// hands between blocks.
   bool holds_subsequences() const;
@@ -52,7 +50,7 @@ class ParallelModel {
   /// This rank's rows in a block of a kind.
   const Shard& shard(BlockKind kind) const;
 
-  /// Hands the hidden state from one kind of block to another: nothing where the distribution
+  /// Hands the hidden state from one kind of block to another: nothing where the sharding
   /// stays, the phase switch between sparse blocks, the boundary between full and sparse ones. x
   /// [elements of shard(from)], empty without payload; returns shard(to).
   std::vector<float> hand_over(BlockKind from, BlockKind to, int block, std::span<const float> x);

@@ -89,12 +89,11 @@ bool Redistribution::is_covered(const Side& side, std::int64_t rows) {
                      [&](std::int64_t channels) { return channels == side.width; });
 }
 
-Redistribution::Redistribution(const Distribution& from, const Distribution& to, int rank)
-    : rank_(rank) {
+Redistribution::Redistribution(const Sharding& from, const Sharding& to, int rank) : rank_(rank) {
   const Shard &mine = from[index(rank)], &wanted = to[index(rank)];
   std::int64_t last_row = 0;
-  for (const auto* distribution : {&from, &to})
-    for (const Shard& shard : *distribution)
+  for (const auto* sharding : {&from, &to})
+    for (const Shard& shard : *sharding)
       for (const std::int64_t row : shard.rows) last_row = std::max(last_row, row);
   std::vector<std::int64_t> index_of_row(index(last_row + 1), -1);
 

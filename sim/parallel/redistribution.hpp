@@ -5,28 +5,30 @@
 #include <vector>
 
 #include "sim/parallel/collectives.hpp"
-#include "sim/parallel/distribution.hpp"
+#include "sim/parallel/sharding.hpp"
 
 namespace ospsim {
 
-/// The move of a tensor from one distribution over a group of ranks to another, as one rank does
-/// it: the one exchange of which the all-to-alls of ulysses, the phase switch of ssp, the reshard
-/// at the boundaries and every all-gather are cases. Each rank sends each other rank the rows and
-/// channels that the one has and the other wants, in the order in which the other stores them. Rows
-/// that nobody has (padding) arrive as zeros; rows that nobody wants are dropped.
+/// The move of a tensor from one sharding over a group of ranks to another, as one rank does it:
+/// the one exchange of which the all-to-alls of ulysses, the phase switch of ssp and the reshard at
+/// the boundaries are cases. Each rank sends each other rank the rows and channels that the one has
+/// and the other wants, in the order in which the other stores them. Rows that nobody has (padding)
+/// arrive as zeros; rows that nobody wants are dropped; of an element that several have, any one's
+/// arrives.
 class Redistribution {
  public:
-  /// `rank` indexes both distributions.
-  Redistribution(const Distribution& from, const Distribution& to, int rank);
+  /// `rank` indexes both shardings.
+  Redistribution(const Sharding& from, const Sharding& to, int rank);
 
   /// in [elements of from[rank]], out [elements of to[rank]], both empty without payload; they must
-  /// not overlap. Where a part is contiguous in `in` or `out` it is not packed or unpacked; `out`
-  /// and one scratch array serve as staging, so that extra memory is at most one shard.
+  /// not overlap. Where every part is contiguous in `in` (or in `out`) it is not packed (unpacked);
+  /// else `out` and the communicator's scratch serve as staging, so that extra memory is at most
+  /// one shard where both sides' shards are equally large.
   void run(Communicator& communicator, const StepName& name, Wire wire, std::span<const float> in,
            std::span<float> out) const;
 
   std::int64_t sent_elements() const;
-  /// Elements of scratch that `run` allocates.
+  /// Elements of scratch that `run` asks for with float32 on the wire.
   std::int64_t scratch_elements() const;
 
  private:

@@ -8,7 +8,7 @@
 
 namespace ospsim {
 
-AttentionPlan::AttentionPlan(const RowNumbers& numbers, BlockKind kind, const Distribution& hidden,
+AttentionPlan::AttentionPlan(const RowNumbers& numbers, BlockKind kind, const Sharding& hidden,
                              std::int64_t heads, std::int64_t head_width, int ulysses_ranks,
                              int ring_ranks, Communicator& communicator)
     : head_dim(head_width) {
@@ -24,7 +24,7 @@ AttentionPlan::AttentionPlan(const RowNumbers& numbers, BlockKind kind, const Di
   const auto own_rows = gathered_rows(first);
   ulysses = communicator.subgroup(neighbours);
   if (ulysses_ranks > 1) {
-    Distribution by_rows(hidden.begin() + first, hidden.begin() + first + ulysses_ranks), by_heads;
+    Sharding by_rows(hidden.begin() + first, hidden.begin() + first + ulysses_ranks), by_heads;
     for (int u = 0; u < ulysses_ranks; ++u) {
       const Range part = part_of(heads, ulysses_ranks, u);
       by_heads.push_back({own_rows, {part.first * head_dim, part.last * head_dim}});

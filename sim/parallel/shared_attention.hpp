@@ -29,9 +29,9 @@ struct AttentionPlan {
   std::vector<std::int64_t> rows_at;                   ///< gathered rows of each ring rank
   std::vector<std::vector<AttentionGroup>> groups;     ///< own queries, keys of each ring rank
 
-  /// `hidden` is the distribution of the hidden state over all ranks, `communicator` that of all
+  /// `hidden` is the sharding of the hidden state over all ranks, `communicator` that of all
   /// ranks; `ulysses_ranks` and `ring_ranks` are numbered as Parallelism says.
-  AttentionPlan(const RowNumbers& numbers, BlockKind kind, const Distribution& hidden,
+  AttentionPlan(const RowNumbers& numbers, BlockKind kind, const Sharding& hidden,
                 std::int64_t heads, std::int64_t head_width, int ulysses_ranks, int ring_ranks,
                 Communicator& communicator);
 

@@ -456,11 +456,10 @@ TEST(SharedAttention, EqualsAttentionOnOneRank) {
                      << to_string(sequence.grid) << " kind " << static_cast<int>(kind) << " ssp "
                      << ssp << " ulysses " << ulysses << " ring " << ring);
         const int ranks = ssp * ulysses * ring;
-        const Distribution hidden =
-            apart
-                ? subsequence_distribution(
-                      sequence, numbers, kind == token ? Phase::token : Phase::group, ssp, ulysses)
-                : flat_distribution(sequence, numbers, ranks);
+        const Sharding hidden =
+            apart ? subsequence_sharding(sequence, numbers,
+                                         kind == token ? Phase::token : Phase::group, ssp, ulysses)
+                  : flat_sharding(sequence, numbers, ranks);
         AttentionOutcome many{Array(q.size()), Array(q.size()), Array(q.size()), Array(q.size())};
         std::mutex mutex;
         run_in_process(ranks, [&](Communicator& communicator) {

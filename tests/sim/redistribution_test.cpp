@@ -39,7 +39,7 @@ Array stored(const Shard& shard) {
 }
 
 /// What has to arrive: the value where somebody has the element, else zero.
-Array expected_of(const Shard& shard, const Distribution& from, bool rounded) {
+Array expected_of(const Shard& shard, const Sharding& from, bool rounded) {
   Array array;
   for (const std::int64_t row : shard.rows)
     for (std::int64_t c = shard.channels.first; c < shard.channels.last; ++c) {
@@ -60,7 +60,7 @@ std::int64_t common_elements(const Shard& a, const Shard& b) {
 }
 
 /// Everything about one move, compared with looking up each element.
-void check_move(const Distribution& from, const Distribution& to) {
+void check_move(const Sharding& from, const Sharding& to) {
   const int ranks = static_cast<int>(std::ssize(from));
   const StepName name{Exchange::Kind::all_to_all, "test", 3, true};
   for (const int bytes : {4, 2}) {
@@ -121,9 +121,9 @@ Integers some_rows(std::int64_t rows, std::int64_t percent) {
 }
 
 /// No element has two owners; some have none. Cut by rows, by channels or by both.
-Distribution disjoint(int ranks, std::int64_t rows, std::int64_t channels) {
+Sharding disjoint(int ranks, std::int64_t rows, std::int64_t channels) {
   const int columns = static_cast<int>(number(1, ranks));
-  Distribution distribution(at(ranks));
+  Sharding sharding(at(ranks));
   const Integers everything = shuffled([&] {
     Integers list(at(rows));
     std::iota(list.begin(), list.end(), 0);
@@ -134,31 +134,31 @@ Distribution disjoint(int ranks, std::int64_t rows, std::int64_t channels) {
     std::vector<int> members;
     for (int r = 0; r < ranks; ++r)
       if (r % columns == column) members.push_back(r);
-    for (const int r : members) distribution[at(r)].channels = part_of(channels, columns, column);
+    for (const int r : members) sharding[at(r)].channels = part_of(channels, columns, column);
     for (const std::int64_t row : everything) {
       const std::int64_t owner = number(-1, std::ssize(members) - 1);
-      if (owner >= 0) distribution[at(members[at(owner)])].rows.push_back(row);
+      if (owner >= 0) sharding[at(members[at(owner)])].rows.push_back(row);
     }
   }
   if (number(0, 1) == 0)
-    for (Shard& shard : distribution) std::ranges::sort(shard.rows);
-  return distribution;
+    for (Shard& shard : sharding) std::ranges::sort(shard.rows);
+  return sharding;
 }
 
-Distribution overlapping(int ranks, std::int64_t rows, std::int64_t channels) {
-  Distribution distribution;
+Sharding overlapping(int ranks, std::int64_t rows, std::int64_t channels) {
+  Sharding sharding;
   for (int r = 0; r < ranks; ++r) {
     const std::int64_t first = number(0, channels), last = number(first, channels);
-    distribution.push_back({some_rows(rows, number(0, 1) == 0 ? 100 : number(0, 100)),
-                            number(0, 1) == 0 ? Range{0, channels} : Range{first, last}});
+    sharding.push_back({some_rows(rows, number(0, 1) == 0 ? 100 : number(0, 100)),
+                        number(0, 1) == 0 ? Range{0, channels} : Range{first, last}});
   }
-  return distribution;
+  return sharding;
 }
 
 RC_GTEST_PROP(Redistribution, BringsEveryElementWhoeverWantsIt, ()) {
   const int ranks = static_cast<int>(number(1, 5));
   const std::int64_t rows = number(0, 12), channels = number(1, 6);
-  const Distribution from = disjoint(ranks, rows, channels);
+  const Sharding from = disjoint(ranks, rows, channels);
   check_move(from, disjoint(ranks, rows, channels));
   check_move(from, overlapping(ranks, rows, channels));
 }
@@ -172,13 +172,13 @@ RC_GTEST_PROP(Redistribution, BringsEveryElementWhoeverHasIt, ()) {
 
 TEST(Redistribution, RowsOfNobodyAreZeroThoughOthersHaveTwoOwners) {
   // Row 0 is had twice, row 1 by nobody: as many elements arrive as are wanted.
-  const Distribution from{{{0}, {0, 2}}, {{0}, {0, 2}}, {{}, {0, 2}}};
-  const Distribution to{{{}, {0, 2}}, {{}, {0, 2}}, {{0, 1}, {0, 2}}};
+  const Sharding from{{{0}, {0, 2}}, {{0}, {0, 2}}, {{}, {0, 2}}};
+  const Sharding to{{{}, {0, 2}}, {{}, {0, 2}}, {{0, 1}, {0, 2}}};
   EXPECT_NO_THROW(check_move(from, to));
 }
 
 TEST(Redistribution, RefusesArraysOfTheWrongSize) {
-  const Distribution from{{{0, 1}, {0, 2}}}, to{{{1, 0}, {0, 2}}};
+  const Sharding from{{{0, 1}, {0, 2}}}, to{{{1, 0}, {0, 2}}};
   run_in_process(1, [&](Communicator& communicator) {
     const Redistribution redistribution(from, to, 0);
     Array in(4), out(4), wrong(3);
@@ -199,7 +199,7 @@ RC_GTEST_PROP(Redistribution, ScratchIsAtMostOneShard, ()) {
                       static_cast<int>(number(1, 12)), Boundary::reshard, sequence);
   RC_PRE(p.has_value());
   const ParallelPlan plan(*p, sequence, 4, 2);
-  const auto require = [](const Distribution& from, const Distribution& to, int rank) {
+  const auto require = [](const Sharding& from, const Sharding& to, int rank) {
     const std::int64_t shard = std::max(from[at(rank)].elements(), to[at(rank)].elements());
     RC_ASSERT(Redistribution(from, to, rank).scratch_elements() <= shard);
   };
@@ -213,8 +213,8 @@ RC_GTEST_PROP(Redistribution, ScratchIsAtMostOneShard, ()) {
       const int ulysses = kind == full && holds_subsequences(p->strategy) ? p->ranks : p->ulysses;
       const int first = rank / ulysses * ulysses;
       const auto& hidden = plan.hidden_in(kind);
-      const Distribution by_rows(hidden.begin() + first, hidden.begin() + first + ulysses);
-      Distribution by_heads;
+      const Sharding by_rows(hidden.begin() + first, hidden.begin() + first + ulysses);
+      Sharding by_heads;
       for (int u = 0; u < ulysses; ++u) {
         const Range heads = part_of(sequence.heads, ulysses, u);
         by_heads.push_back(

@@ -13,7 +13,7 @@ namespace ospsim {
 /// The phase switch of ssp without packing: one MPI_Alltoallw whose datatypes name the rows in
 /// place. A rank's run of sub-sequences must be a choice of digits (splitting a digit where the run
 /// ends inside one); then the rows for another rank are those with its digits fixed, a nest of
-/// strided vectors read off the layout. Arrays are those of subsequence_distribution with
+/// strided vectors read off the layout. Arrays are those of subsequence_sharding with
 /// ulysses 1.
 class ZeroCopySwitch {
  public:

@@ -1,4 +1,4 @@
-#include "sim/parallel/distribution.hpp"
+#include "sim/parallel/sharding.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -18,8 +18,8 @@ TokenPosition RowNumbers::position(std::int64_t row) const {
   return {*found / grid.frame_tokens(), *found / grid.w % grid.h, *found % grid.w};
 }
 
-Distribution flat_distribution(const Sequence& sequence, const RowNumbers& numbers, int ranks) {
-  Distribution distribution;
+Sharding flat_sharding(const Sequence& sequence, const RowNumbers& numbers, int ranks) {
+  Sharding sharding;
   for (int rank = 0; rank < ranks; ++rank) {
     const Range tokens = part_of(sequence.grid.tokens(), ranks, rank);
     Shard shard{.channels = {0, sequence.dim()}};
@@ -27,9 +27,9 @@ Distribution flat_distribution(const Sequence& sequence, const RowNumbers& numbe
     for (std::int64_t sample = 0; sample < sequence.batch; ++sample)
       for (std::int64_t token = tokens.first; token < tokens.last; ++token)
         shard.rows.push_back(numbers.row(sample, token));
-    distribution.push_back(std::move(shard));
+    sharding.push_back(std::move(shard));
   }
-  return distribution;
+  return sharding;
 }
 
 namespace {
@@ -66,14 +66,14 @@ std::vector<int> part_of_place(const Sequence& sequence, const RowNumbers& numbe
 
 }  // namespace
 
-Distribution subsequence_distribution(const Sequence& sequence, const RowNumbers& numbers,
-                                      Phase phase, int ssp, int ulysses) {
+Sharding subsequence_sharding(const Sequence& sequence, const RowNumbers& numbers, Phase phase,
+                              int ssp, int ulysses) {
   const Layout& layout = numbers.layout(phase);
   const Rearrangement to_places(layout, numbers.unsplit());
   const auto part = part_of_place(sequence, numbers, ulysses);
   const std::int64_t length = layout.subsequence_length();
-  Distribution distribution(static_cast<std::size_t>(ssp * ulysses));
-  for (auto& shard : distribution) shard.channels = {0, sequence.dim()};
+  Sharding sharding(static_cast<std::size_t>(ssp * ulysses));
+  for (auto& shard : sharding) shard.channels = {0, sequence.dim()};
   for (int s = 0; s < ssp; ++s) {
     const Range own = part_of(layout.subsequences(), ssp, s);
     for (std::int64_t subsequence = own.first; subsequence < own.last; ++subsequence)
@@ -81,11 +81,11 @@ Distribution subsequence_distribution(const Sequence& sequence, const RowNumbers
         for (std::int64_t slot = 0; slot < length; ++slot) {
           const std::int64_t place = to_places.map(subsequence * length + slot);
           const int rank = s * ulysses + part[static_cast<std::size_t>(place)];
-          distribution[static_cast<std::size_t>(rank)].rows.push_back(
-              sample * numbers.padded_tokens() + place);
+          sharding[static_cast<std::size_t>(rank)].rows.push_back(sample * numbers.padded_tokens() +
+                                                                  place);
         }
   }
-  return distribution;
+  return sharding;
 }
 
 std::vector<std::int64_t> all_rows(std::span<const Shard> shards) {

@@ -1,4 +1,4 @@
-#include "sim/parallel/distribution.hpp"
+#include "sim/parallel/sharding.hpp"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -142,28 +142,28 @@ Setting random_setting() {
   } while (true);
 }
 
-RC_GTEST_PROP(Distribution, SubsequencesAreOwnedAsTheIndexFormSays, ()) {
+RC_GTEST_PROP(Sharding, SubsequencesAreOwnedAsTheIndexFormSays, ()) {
   const Setting setting = random_setting();
   const RowNumbers numbers(setting.sequence);
   for (const int phase : {0, 1}) {
-    const Distribution distribution = subsequence_distribution(
-        setting.sequence, numbers, phase == 0 ? Phase::token : Phase::group, setting.ssp,
-        setting.ulysses);
+    const Sharding sharding =
+        subsequence_sharding(setting.sequence, numbers, phase == 0 ? Phase::token : Phase::group,
+                             setting.ssp, setting.ulysses);
     const auto expected = oracle_rows(setting, phase);
-    RC_ASSERT(distribution.size() == expected.size());
+    RC_ASSERT(sharding.size() == expected.size());
     for (std::size_t r = 0; r < expected.size(); ++r) {
-      RC_ASSERT(distribution[r].rows == expected[r]);
-      RC_ASSERT(distribution[r].channels == (Range{0, setting.sequence.dim()}));
-      RC_ASSERT(distribution[r].elements() > 0);
+      RC_ASSERT(sharding[r].rows == expected[r]);
+      RC_ASSERT(sharding[r].channels == (Range{0, setting.sequence.dim()}));
+      RC_ASSERT(sharding[r].elements() > 0);
     }
-    auto rows = all_rows(distribution);
+    auto rows = all_rows(sharding);
     std::ranges::sort(rows);
     RC_ASSERT(std::ssize(rows) == setting.sequence.batch * numbers.padded_tokens());
     for (std::int64_t row = 0; row < std::ssize(rows); ++row) RC_ASSERT(rows[at(row)] == row);
   }
 }
 
-RC_GTEST_PROP(Distribution, RectanglesAreWholeUnitsAndTheSameInBothPhases, ()) {
+RC_GTEST_PROP(Sharding, RectanglesAreWholeUnitsAndTheSameInBothPhases, ()) {
   const Setting setting = random_setting();
   const RowNumbers numbers(setting.sequence);
   const auto places = oracle_places(setting);
@@ -171,10 +171,10 @@ RC_GTEST_PROP(Distribution, RectanglesAreWholeUnitsAndTheSameInBothPhases, ()) {
   std::map<Unit, std::set<int>> parts_of_unit;
   std::map<int, std::set<Unit>> units_of_part;
   for (const Phase phase : {Phase::token, Phase::group}) {
-    const Distribution distribution =
-        subsequence_distribution(setting.sequence, numbers, phase, setting.ssp, setting.ulysses);
-    for (int r = 0; r < std::ssize(distribution); ++r)
-      for (const std::int64_t row : distribution[at(r)].rows) {
+    const Sharding sharding =
+        subsequence_sharding(setting.sequence, numbers, phase, setting.ssp, setting.ulysses);
+    for (int r = 0; r < std::ssize(sharding); ++r)
+      for (const std::int64_t row : sharding[at(r)].rows) {
         const Unit unit = places[at(row % std::ssize(places))].unit;
         parts_of_unit[unit].insert(r % setting.ulysses);
         units_of_part[r % setting.ulysses].insert(unit);
@@ -192,7 +192,7 @@ RC_GTEST_PROP(Distribution, RectanglesAreWholeUnitsAndTheSameInBothPhases, ()) {
   }
 }
 
-RC_GTEST_PROP(Distribution, FlatRunsHoldEveryValidRowOnceInOrder, ()) {
+RC_GTEST_PROP(Sharding, FlatRunsHoldEveryValidRowOnceInOrder, ()) {
   const Setting setting = random_setting();
   const Sequence& sequence = setting.sequence;
   const RowNumbers numbers(sequence);
@@ -204,15 +204,15 @@ RC_GTEST_PROP(Distribution, FlatRunsHoldEveryValidRowOnceInOrder, ()) {
 
   const int ranks = static_cast<int>(number(1, std::min<std::int64_t>(40, std::ssize(valid))));
   const auto owner = owners(std::ssize(valid), ranks);
-  const Distribution distribution = flat_distribution(sequence, numbers, ranks);
-  RC_ASSERT(std::ssize(distribution) == ranks);
+  const Sharding sharding = flat_sharding(sequence, numbers, ranks);
+  RC_ASSERT(std::ssize(sharding) == ranks);
   for (int r = 0; r < ranks; ++r) {
     Integers rows;
     for (std::int64_t sample = 0; sample < sequence.batch; ++sample)
       for (std::size_t i = 0; i < valid.size(); ++i)
         if (owner[i] == r) rows.push_back(sample * std::ssize(places) + valid[i]);
-    RC_ASSERT(distribution[at(r)].rows == rows);
-    RC_ASSERT(distribution[at(r)].channels == (Range{0, sequence.dim()}));
+    RC_ASSERT(sharding[at(r)].rows == rows);
+    RC_ASSERT(sharding[at(r)].channels == (Range{0, sequence.dim()}));
   }
 }
 
@@ -338,12 +338,12 @@ TEST(Parts, RectanglesOfThePaper) {
   const RowNumbers numbers(sequence);
   for (const auto& [ulysses, rows, columns] :
        {std::tuple{2, Integers{48}, Integers{40, 40}}, {4, Integers{24, 24}, Integers{40, 40}}}) {
-    const auto distribution = subsequence_distribution(sequence, numbers, Phase::token, 4, ulysses);
+    const auto sharding = subsequence_sharding(sequence, numbers, Phase::token, 4, ulysses);
     for (int r = 0; r < 4 * ulysses; ++r) {
       const int part = r % ulysses, of_columns = static_cast<int>(std::ssize(columns));
       const std::int64_t tall = rows[at(part / of_columns)], wide = columns[at(part % of_columns)];
-      EXPECT_EQ(std::ssize(distribution[at(r)].rows), tall * wide / 4);
-      for (const std::int64_t row : distribution[at(r)].rows) {
+      EXPECT_EQ(std::ssize(sharding[at(r)].rows), tall * wide / 4);
+      for (const std::int64_t row : sharding[at(r)].rows) {
         EXPECT_EQ(row / 80 / tall, part / of_columns);
         EXPECT_EQ(row % 80 / 40, part % of_columns);
       }

@@ -12,7 +12,7 @@
 
 namespace ospsim {
 
-/// Numbers the rows of a tensor of hidden states for all its distributions alike: row = sample *
+/// Numbers the rows of a tensor of hidden states for all its shardings alike: row = sample *
 /// padded_tokens + place in the padded grid in (t, y, x) order (for 1-D patterns: in the padded
 /// flat order).
 class RowNumbers {
@@ -49,20 +49,20 @@ struct Shard {
 };
 
 /// By rank of a group.
-using Distribution = std::vector<Shard>;
+using Sharding = std::vector<Shard>;
 
 /// All rows of the shards, in their order.
 std::vector<std::int64_t> all_rows(std::span<const Shard> shards);
 
 /// Every rank a run of the valid tokens, part_of(tokens, ranks, rank) in (t, y, x) order, of each
 /// sample; the sample is the outer index.
-Distribution flat_distribution(const Sequence& sequence, const RowNumbers& numbers, int ranks);
+Sharding flat_sharding(const Sequence& sequence, const RowNumbers& numbers, int ranks);
 
 /// Rank ssp_index * ulysses + ulysses_index holds, of its run of sub-sequences of the phase, the
 /// slots inside its rectangle of the frame (PartGrid), padding included. The sub-sequence is the
-/// outermost index, then the sample, then the slot (paper section 1.1; PAPER 1.3).
-Distribution subsequence_distribution(const Sequence& sequence, const RowNumbers& numbers,
-                                      Phase phase, int ssp, int ulysses);
+/// outermost index, then the sample, then the slot (paper section 3.1).
+Sharding subsequence_sharding(const Sequence& sequence, const RowNumbers& numbers, Phase phase,
+                              int ssp, int ulysses);
 
 /// The groups that attend: queries and keys name positions in the two lists of rows, in the order
 /// of the slots. Full attention stays inside a sample, sparse attention inside a sub-sequence of
