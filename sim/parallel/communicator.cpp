@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -149,24 +148,14 @@ class ThreadCommunicator : public Communicator {
 
 // ---- What engines share -------------------------------------------------------------------------
 
-template <class Byte>
-std::int64_t Parts<Byte>::total() const {
-  return std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
-}
-template struct Parts<const std::byte>;
-template struct Parts<std::byte>;
-
 void Communicator::exchange(const StepName& name, const SentParts& sent,
                             const ReceivedParts& received, std::int64_t packing_bytes) {
-  const auto start = std::chrono::steady_clock::now();
   move(name.kind, sent, received);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   Exchange exchange{.kind = name.kind,
                     .label = name.label,
                     .block = name.block,
                     .packing_bytes = packing_bytes,
-                    .overlaps_next = name.overlaps_next,
-                    .seconds = carries_payload() ? elapsed.count() : 0};
+                    .overlaps_next = name.overlaps_next};
   for (int r = 0; r < size(); ++r) {
     if (sent.bytes[index(r)] > 0)
       exchange.sent.push_back({members_[index(r)], sent.bytes[index(r)]});

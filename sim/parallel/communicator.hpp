@@ -35,7 +35,6 @@ struct Parts {
     offset[static_cast<std::size_t>(rank)] = part_offset;
     bytes[static_cast<std::size_t>(rank)] = part_bytes;
   }
-  std::int64_t total() const;
 };
 using SentParts = Parts<const std::byte>;
 using ReceivedParts = Parts<std::byte>;

@@ -22,20 +22,6 @@ std::int64_t Exchange::sent_bytes() const {
                          [](std::int64_t sum, const Part& part) { return sum + part.bytes; });
 }
 
-std::string_view to_string(Exchange::Kind kind) {
-  switch (kind) {
-    case Exchange::Kind::all_to_all:
-      return "all-to-all";
-    case Exchange::Kind::all_gather:
-      return "all-gather";
-    case Exchange::Kind::reduce_scatter:
-      return "reduce-scatter";
-    case Exchange::Kind::shift:
-      return "shift";
-  }
-  return "";
-}
-
 Traffic traffic(const Ledger& ledger, std::string_view label) {
   Traffic largest;
   for (const Trace& trace : ledger.ranks) {

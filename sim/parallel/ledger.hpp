@@ -26,11 +26,9 @@ struct Exchange {
   std::int64_t packing_bytes = 0;
   /// Whether the next computation of this rank does not need what is received: the two may overlap.
   bool overlaps_next = false;
-  double seconds = 0;  ///< wall time of moving the bytes, where they really moved
 
   std::int64_t sent_bytes() const;
 };
-std::string_view to_string(Exchange::Kind kind);
 
 /// Local work between exchanges.
 struct Computation {

@@ -26,7 +26,6 @@ class MpiCommunicator : public Communicator {
   ~MpiCommunicator() override;
 
   bool carries_payload() const override { return settings_.carries_payload; }
-  MPI_Comm handle() const { return group_; }
 
  protected:
   void move(Exchange::Kind kind, const SentParts& sent, const ReceivedParts& received) override;
