@@ -68,4 +68,10 @@ Mask mask_of(const Layout& layout) {
   return mask;
 }
 
+std::vector<Mask> masks_of(const Pattern& pattern, const Grid& grid) {
+  std::vector<Mask> masks{mask_of(Layout(pattern, grid, Phase::token))};
+  if (pattern.phase_count() == 2) masks.push_back(mask_of(Layout(pattern, grid, Phase::group)));
+  return masks;
+}
+
 }  // namespace ospsim

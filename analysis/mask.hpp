@@ -48,6 +48,14 @@ struct Mask {
 /// naming the sub-sequence, and attends to itself alone.
 Mask mask_of(const Layout& layout);
 
+/// Of each phase of a pattern, one or two. Throws InputError as Layout does.
+std::vector<Mask> masks_of(const Pattern& pattern, const Grid& grid);
+
+struct MaskedPattern {
+  std::string name;
+  std::vector<Mask> phases;  ///< one or two: token, then group
+};
+
 /// The field's masks that are no partition, as "NAME:key=value,...". Extents are TxHxW; values in
 /// brackets are what is taken if the key is not given.
 ///

@@ -20,16 +20,18 @@ class Reached {
       for (std::int64_t k = 0; k < axis.blocks; ++k)
         if (axis.allowed[index(q * axis.blocks + k)] != 0) set(step_, q, k);
     }
+    fresh_ = reached_;
   }
 
-  /// One more operation.
+  /// One more operation, from the blocks that the last one reached first.
   void hop() {
     auto next = reached_;
     for (std::int64_t q = 0; q < std::ssize(sizes_); ++q)
-      for_each(reached_, q, [&](std::int64_t via) {
+      for_each(fresh_, q, [&](std::int64_t via) {
         for (std::int64_t w = 0; w < words_; ++w)
           next[index(q * words_ + w)] |= step_[index(via * words_ + w)];
       });
+    for (std::size_t w = 0; w < next.size(); ++w) fresh_[w] = next[w] & ~reached_[w];
     reached_ = std::move(next);
   }
 
@@ -60,7 +62,7 @@ class Reached {
 
   std::vector<Count> sizes_;
   std::int64_t words_;
-  std::vector<std::uint64_t> step_, reached_;
+  std::vector<std::uint64_t> step_, reached_, fresh_;
 };
 
 std::vector<Reached> start(const Mask& mask) {
@@ -158,11 +160,11 @@ std::optional<double> anisotropy(const Mask& mask) {
   constexpr std::int64_t nearest[4][2] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}};
   for (const auto& [dy, dx] : nearest) {
     const auto [met, all] = pairs_at(mask, dy, dx);
-    if (all == 0) return std::nullopt;
+    if (all == 0) continue;
     least = std::min(least, Fraction{met, all}.value());
     most = std::max(most, Fraction{met, all}.value());
   }
-  if (least == 0) return std::nullopt;
+  if (least == 0 || most == 0) return std::nullopt;
   return most / least;
 }
 

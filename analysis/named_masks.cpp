@@ -24,10 +24,11 @@ class Parameters {
     while (!text.empty()) {
       const auto item = text.substr(0, text.find(','));
       const auto equals = item.find('=');
-      if (equals == std::string_view::npos ||
+      const bool last = item.size() == text.size();
+      if (equals == std::string_view::npos || (!last && item.size() + 1 == text.size()) ||
           !values_.emplace(item.substr(0, equals), item.substr(equals + 1)).second)
-        throw InputError(fmt::format("'{}' is not key=value with each key once", item));
-      text.remove_prefix(std::min(text.size(), item.size() + 1));
+        throw InputError(fmt::format("'{}' is not key=value,key=value with each key once", text));
+      text.remove_prefix(last ? item.size() : item.size() + 1);
     }
   }
 
@@ -55,9 +56,13 @@ class Parameters {
           fmt::format("{} needs {}=N, a number from {} to {}", mask_, key, least, most));
     return value;
   }
-  std::int64_t whole(std::string_view key, std::int64_t most, std::int64_t otherwise) {
-    return static_cast<std::int64_t>(
-        number(key, 1, static_cast<double>(most), static_cast<double>(otherwise)));
+  std::int64_t whole(std::string_view key, std::int64_t least, std::int64_t most,
+                     std::int64_t otherwise) {
+    const double value = number(key, static_cast<double>(least), static_cast<double>(most),
+                                static_cast<double>(otherwise));
+    if (value != std::floor(value))
+      throw InputError(fmt::format("{}={} is not a whole number", key, value));
+    return static_cast<std::int64_t>(value);
   }
   /// Nothing may be left over.
   void done() const {
@@ -144,7 +149,7 @@ Mask flat_blocks(const Grid& grid, std::int64_t block, const Position& position,
 /// A band along the diagonal with `density` of the pairs, and the first H*W positions.
 Mask svg(const Grid& grid, Parameters& parameters, bool temporal) {
   const double density = parameters.number("density", 1e-6, 1);
-  const std::int64_t block = parameters.whole("block", 65536, 128);
+  const std::int64_t block = parameters.whole("block", 1, 65536, 128);
   parameters.done();
   const double half_width = static_cast<double>(grid.tokens()) * (1 - std::sqrt(1 - density));
   const auto blocks = static_cast<std::int64_t>(std::ceil(half_width / static_cast<double>(block)));
@@ -172,8 +177,8 @@ struct Radial {
   bool sink;
   std::int64_t block;
 
-  static double bits_power(std::int64_t n) {
-    return 2.0 * static_cast<double>(std::bit_floor(static_cast<std::uint64_t>(n)));
+  static double leading_bit(std::int64_t n) {
+    return static_cast<double>(std::bit_floor(static_cast<std::uint64_t>(n)));
   }
 
   /// The largest distance along the flattened frame at which frame i sees frame j.
@@ -181,7 +186,7 @@ struct Radial {
     const std::int64_t frame = grid.frame_tokens(), distance = std::abs(i - j);
     if (distance == 0 || (sink && j == 0)) return frame;
     if (distance == 1) return static_cast<std::int64_t>(adjacent * static_cast<double>(frame));
-    const double span = bits_power(frame) / bits_power(distance);
+    const double span = leading_bit(frame) / leading_bit(distance);
     const auto least = static_cast<double>(block);
     if (span < least && distance % static_cast<std::int64_t>(least / span) != 0) return {};
     return static_cast<std::int64_t>(std::max(least, decay * span));
@@ -193,8 +198,7 @@ struct Radial {
   /// Where in frame f a block lies.
   Part part(std::int64_t b, std::int64_t f) const {
     const std::int64_t start = f * grid.frame_tokens(), end = start + grid.frame_tokens();
-    return {std::max(b * block, start) - start,
-            std::min({(b + 1) * block, end, grid.tokens()}) - start};
+    return {std::max(b * block, start) - start, std::min((b + 1) * block, end) - start};
   }
 
   bool kept(std::int64_t q, std::int64_t k, std::int64_t i, std::int64_t j) const {
@@ -226,8 +230,8 @@ struct Radial {
 Mask radial(const Grid& grid, Parameters& parameters) {
   const double decay = parameters.number("decay", 0, 1e6);
   const double adjacent = parameters.number("adjacent", 0, 1, 0.5);
-  const bool sink = parameters.number("sink", 0, 1, 1) != 0;
-  const std::int64_t block = parameters.whole("block", 65536, 128);
+  const bool sink = parameters.whole("sink", 0, 1, 1) != 0;
+  const std::int64_t block = parameters.whole("block", 1, 65536, 128);
   parameters.done();
   return flat_blocks(
       grid, block, [](std::int64_t token) { return token; },

@@ -7,8 +7,6 @@
 #include <array>
 #include <boost/math/tools/roots.hpp>
 #include <cmath>
-#include <numeric>
-#include <random>
 #include <string>
 #include <unordered_map>
 
@@ -25,7 +23,8 @@ using Eigen::VectorXd;
 
 double gaussian(double distance, double length) {
   if (length == 0) return distance == 0 ? 1 : 0;
-  return std::exp(-distance * distance / (2 * length * length));
+  const double in_lengths = distance / length;
+  return std::exp(-in_lengths * in_lengths / 2);
 }
 
 MatrixXd gaussians(Index extent, double length) {
@@ -52,11 +51,16 @@ std::array<AxisModel, 3> axis_models(const Grid& grid, const AttentionModel& mod
           AxisModel(grid.w, model, &AxisLengths::x)};
 }
 
-void check(const AttentionModel& model) {
+void check(const AttentionModel& model, const Grid& grid) {
+  constexpr std::int64_t longest = 8192;
+  if (std::max({grid.t, grid.h, grid.w}) > longest)
+    throw InputError(
+        fmt::format("grid {} is longer than {} tokens along an axis", to_string(grid), longest));
   for (const double s : {model.bandwidth.t, model.bandwidth.y, model.bandwidth.x})
     if (!(s > 0)) throw InputError(fmt::format("bandwidth {} is not positive", s));
   for (const auto& [weight, length] : model.correlation)
-    if (!(weight > 0) || !(length.t >= 0) || !(length.y >= 0) || !(length.x >= 0))
+    if (!(weight > 0) || std::isinf(weight) || !(length.t >= 0) || !(length.y >= 0) ||
+        !(length.x >= 0))
       throw InputError(
           "a term of the correlation needs a positive weight and lengths of at least 0");
   if (model.correlation.empty()) throw InputError("the correlation has no terms");
@@ -132,7 +136,7 @@ PhaseError product_error(const Mask& mask, const AttentionModel& model) {
         squared_error += product;
       }
   }
-  return {.recall = recall, .output_error = std::sqrt(std::max(0.0, squared_error / square))};
+  return {{recall}, {std::sqrt(std::max(0.0, squared_error / square))}};
 }
 
 // ---- Any other mask: query by query, row by row -------------------------------------------------
@@ -289,52 +293,31 @@ RowWise::Query RowWise::operator()(std::int64_t token) const {
   return result;
 }
 
-std::vector<std::int64_t> sampled(std::int64_t tokens, QuerySample sample) {
-  std::vector<std::int64_t> all(index(tokens));
-  std::iota(all.begin(), all.end(), std::int64_t{0});
-  if (sample.count <= 0 || sample.count >= tokens) return all;
-  std::vector<std::int64_t> chosen;
-  std::mt19937_64 random(sample.seed);
-  std::ranges::sample(all, std::back_inserter(chosen), sample.count, random);
-  return chosen;
-}
-
 PhaseError row_wise_error(const Mask& mask, const AttentionModel& model, QuerySample sample,
                           int threads) {
   const RowWise error(mask, model);
-  const auto tokens = sampled(mask.grid.tokens(), sample);
-  std::vector<RowWise::Query> queries(tokens.size());
+  const auto tokens = drawn_tokens(mask.grid.tokens(), sample.count, sample.seed);
+  std::vector<double> recall(tokens.size()), squared_error(tokens.size()), square(tokens.size());
   parallel_ranges(std::ssize(tokens), 16, threads, [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t i = from; i < to; ++i) queries[index(i)] = error(tokens[index(i)]);
-  });
-
-  const auto n = static_cast<double>(queries.size());
-  double recall = 0, squared_error = 0, square = 0;
-  for (const auto& query : queries) {
-    recall += query.recall / n;
-    squared_error += query.squared_error / n;
-    square += query.square / n;
-  }
-  const double ratio = std::max(0.0, squared_error / square);
-  PhaseError result{.recall = recall, .output_error = std::sqrt(ratio)};
-  if (std::ssize(queries) < mask.grid.tokens()) {
-    double recall_variance = 0, ratio_variance = 0;
-    for (const auto& query : queries) {
-      recall_variance += std::pow(query.recall - recall, 2);
-      ratio_variance += std::pow((query.squared_error - ratio * query.square) / square, 2);
+    for (auto i = static_cast<std::size_t>(from); i < static_cast<std::size_t>(to); ++i) {
+      const RowWise::Query query = error(tokens[i]);
+      recall[i] = query.recall;
+      squared_error[i] = query.squared_error;
+      square[i] = query.square;
     }
-    const double of_mean =
-        (1 - n / static_cast<double>(mask.grid.tokens())) / (n * std::max(1.0, n - 1));
-    result.recall_se = std::sqrt(recall_variance * of_mean);
-    if (ratio > 0)
-      result.output_error_se = std::sqrt(ratio_variance * of_mean) / (2 * result.output_error);
-  }
-  return result;
+  });
+  const std::vector<double> ones(tokens.size(), 1.0);
+  return {ratio_estimate(recall, ones, mask.grid.tokens()),
+          root_estimate(ratio_estimate(squared_error, square, mask.grid.tokens()))};
 }
 
-/// A mask that leaves whole frames to themselves: one of them, since what happens along t cancels.
-Mask one_frame_of(const Mask& mask) {
-  if (mask.axes.size() != 2 || !mask.axes[0].attends_to_all()) return mask;
+/// What a query sees of one frame it sees of all, and all terms of rho fade alike along t, so that
+/// what happens along t cancels: one frame stands for the video.
+Mask one_frame_of(const Mask& mask, const AttentionModel& model) {
+  const bool fade_alike = std::ranges::all_of(model.correlation, [&](const auto& term) {
+    return term.length.t == model.correlation.front().length.t;
+  });
+  if (mask.axes.size() != 2 || !mask.axes[0].attends_to_all() || !fade_alike) return mask;
   Mask frame{{1, mask.grid.h, mask.grid.w}, mask.axes};
   frame.axes[0] = {'t', mask.axes[0].token_stride, {0}, 1, {1}};
   return frame;
@@ -350,14 +333,14 @@ AttentionModel AttentionModel::isotropic(double s) {
 
 PhaseError phase_error(const Mask& mask, const AttentionModel& model, QuerySample queries,
                        int threads) {
-  check(model);
+  check(model, mask.grid);
   if (mask.axes.size() == 3) return product_error(mask, model);
-  return row_wise_error(one_frame_of(mask), model, queries, threads);
+  return row_wise_error(one_frame_of(mask, model), model, queries, threads);
 }
 
 double output_error(std::span<const PhaseError> phases) {
   double sum = 0;
-  for (const auto& phase : phases) sum += phase.output_error * phase.output_error;
+  for (const auto& phase : phases) sum += phase.output_error.value * phase.output_error.value;
   return std::sqrt(sum / static_cast<double>(phases.size()));
 }
 
@@ -366,11 +349,13 @@ std::vector<double> crossovers(std::span<const double> bandwidths,
                                const std::function<double(double)>& difference) {
   const auto at = [&](double log_s) { return difference(std::exp(log_s)); };
   const auto close = [](double from, double to) { return std::abs(to - from) < 1e-6; };
+  const auto opposite = [](double a, double b) { return (a < 0 && b > 0) || (a > 0 && b < 0); };
   std::vector<double> found;
   for (std::size_t i = 0; i + 1 < bandwidths.size(); ++i) {
     const double one = differences[i], next = differences[i + 1];
-    if (one == 0 || next == 0 || (one < 0) == (next < 0)) continue;
-    std::uintmax_t steps = 50;
+    if (one == 0 && i > 0 && opposite(differences[i - 1], next)) found.push_back(bandwidths[i]);
+    if (!opposite(one, next)) continue;
+    std::uintmax_t steps = 500;
     const auto [from, to] = boost::math::tools::toms748_solve(
         at, std::log(bandwidths[i]), std::log(bandwidths[i + 1]), one, next, close, steps);
     found.push_back(std::exp((from + to) / 2));

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
 
+#include "analysis/estimate.hpp"
 #include "analysis/mask.hpp"
 
 /// What a pattern keeps of full attention where attention is a Gaussian around the query: the
@@ -18,8 +20,8 @@
 ///
 ///   error^2 = sum_q <D_q, rho D_q> / sum_q <F_q, rho F_q>,   D_q = S_q - F_q.
 ///
-/// Exact up to rounding (about 1e-12): Gaussians and rho's terms are products over the axes, and a
-/// mask is a product too or consists of few different rows.
+/// Exact up to rounding (about 1e-15 of error^2): Gaussians and rho's terms are products over the
+/// axes, and a mask is a product too or consists of few different rows.
 namespace ospsim {
 
 /// A length per axis, in tokens.
@@ -30,7 +32,7 @@ struct AxisLengths {
 /// How attention and values look, as far as the error of an output depends on it.
 struct AttentionModel {
   /// s: standard deviations of the kernel around a query; infinity is uniform attention. The one
-  /// along t cancels where a mask does not mix frames.
+  /// along t cancels where a query sees the same of every frame and all terms of rho fade alike.
   AxisLengths bandwidth{2, 3, 3};
   /// rho(d) = sum of weight * exp(-dt^2/2lt^2 - dy^2/2ly^2 - dx^2/2lx^2). Length 0 stands for [d =
   /// 0] along that axis.
@@ -41,15 +43,17 @@ struct AttentionModel {
   std::vector<Correlation> correlation;
 
   /// Bandwidth s inside the frame; rho = (1/6)([d=0] + sum over l in {1,2,4,8,16} of
-  /// exp(-|d|^2/2l^2)) there; 2 frames and 4 frames along t (no t where s is infinite).
+  /// exp(-|d|^2/2l^2)) there; along t, bandwidth 2 frames (infinite where s is) and every term of
+  /// length 4.
   static AttentionModel isotropic(double s);
 };
 
-/// Of one phase, over all queries unless said otherwise. Standard errors are those of sampling
-/// queries: 0 for all of them.
+/// Bandwidths to compare patterns at: from a token and its neighbours to a third of a frame.
+inline constexpr std::array table_bandwidths{0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0};
+
+/// Of one phase, over all queries or a sample of them.
 struct PhaseError {
-  double recall = 0, output_error = 0;
-  double recall_se = 0, output_error_se = 0;
+  Estimate recall, output_error;
 };
 
 /// Which queries stand for all of them: `count` drawn without replacement; 0 or at least as many as
@@ -59,7 +63,8 @@ struct QuerySample {
   std::uint64_t seed = 0;
 };
 
-/// Throws InputError for a bandwidth that is not positive, a negative length or a weight that is
+/// Throws InputError for a grid longer than 8,192 tokens along an axis, a bandwidth that is not
+/// positive, a negative length or a weight that is
 /// not positive. `threads` 0 means all cores and never changes a bit of the result. A mask that is
 /// a product over (t, y, x) takes no time and is never sampled.
 PhaseError phase_error(const Mask& mask, const AttentionModel& model, QuerySample queries = {},

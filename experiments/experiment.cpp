@@ -6,9 +6,10 @@
 namespace ospsim {
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{figure1(),         attention_time(),    format_error(),
-                                           parallel_volume(), sequence_parallel(), parallel_time(),
-                                           parallel_scale()};
+  static const std::vector<Experiment> all{
+      figure1(),           attention_time(),        format_error(),
+      pattern_error(),     pattern_error_tensors(), parallel_volume(),
+      sequence_parallel(), parallel_time(),         parallel_scale()};
   return all;
 }
 

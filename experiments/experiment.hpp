@@ -18,6 +18,8 @@ struct Experiment {
 Experiment figure1();
 Experiment attention_time();
 Experiment format_error();
+Experiment pattern_error();
+Experiment pattern_error_tensors();
 Experiment sequence_parallel();
 Experiment parallel_volume();
 Experiment parallel_time();

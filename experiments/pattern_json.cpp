@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "experiments/cli/text.hpp"
+
 namespace ospsim {
 
 Json ratio_json(const Ratio& ratio) {
@@ -15,6 +17,21 @@ Json pattern_fields(const Grid& grid, const Pattern& pattern) {
           {"pattern", pattern.name},
           {"spelled", pattern.spelled()},
           {"ratio", ratio_json(pattern.ratio)}};
+}
+
+Json mask_fields(const Grid& grid, const std::string& mask) {
+  return {{"grid", {grid.t, grid.h, grid.w}},
+          {"tokens", grid.tokens()},
+          {"pattern", mask.substr(0, mask.find(':'))},
+          {"spelled", mask},
+          {"ratio", nullptr}};
+}
+
+std::string sparsity_text(const Json& document) {
+  const Json& phases = document.at("phase_sparsity");
+  if (phases.size() == 1) return number_text(phases.at(0));
+  return number_text(phases.at(0)) + " (token phase), " + number_text(phases.at(1)) +
+         " (group phase)";
 }
 
 }  // namespace ospsim

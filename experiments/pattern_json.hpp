@@ -11,5 +11,10 @@ Json ratio_json(const Ratio& ratio);
 
 /// grid, tokens, pattern, spelled, ratio: what every document about a pattern starts with.
 Json pattern_fields(const Grid& grid, const Pattern& pattern);
+/// The same of a mask.
+Json mask_fields(const Grid& grid, const std::string& mask);
+
+/// What `phase_sparsity` of a document says.
+std::string sparsity_text(const Json& document);
 
 }  // namespace ospsim

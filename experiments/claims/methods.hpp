@@ -42,6 +42,7 @@ class Arguments {
 /// Methods by name. Each maker reads its arguments.
 using Methods = std::map<std::string, Method (*)(Arguments&)>;
 const Methods& pattern_methods();  ///< of a pattern on a grid
+const Methods& recall_methods();   ///< of what a pattern keeps of full attention
 const Methods& model_methods();    ///< of what a model's forward pass costs
 const Methods& format_methods();   ///< of 8-bit formats and what they cost
 const Methods& comm_methods();     ///< of what sequence parallelism moves

@@ -37,6 +37,14 @@ std::vector<Option> pattern_options() {
       {"--per-frame", "", "skiparse-1d: flatten and pad each frame by itself"}};
 }
 
+std::vector<Option> pattern_or_mask_options() {
+  auto options = pattern_options();
+  options.front().help +=
+      "; or a mask: local:window=TxHxW, sliding-tile:window=TxHxW, svg-spatial:density=D, "
+      "svg-temporal:density=D, radial:decay=D";
+  return options;
+}
+
 Option phase_option() {
   return {
       "--phase", "token|group", "which of the two alternating phases", {}, Option::Occurs::once};
@@ -59,19 +67,27 @@ Grid grid_of(const Request& request) {
 }
 
 Pattern pattern_of(const Request& request) {
+  return pattern_of(request, "--pattern", "--ratio", request.has("--per-frame"));
+}
+
+Pattern pattern_of(const Request& request, const std::string& option,
+                   const std::string& ratio_option, bool per_frame) {
   std::optional<Ratio> ratio;
-  if (request.has("--ratio"))
-    ratio = naming("--ratio", [&] { return parse_ratio(request.text("--ratio")); });
-  const std::string& text = request.text("--pattern");
-  const Pattern pattern = naming("--pattern", [&] {
-    return parse_pattern(text, ratio.value_or(Ratio{}), request.has("--per-frame"));
-  });
+  if (request.has(ratio_option))
+    ratio = naming(ratio_option, [&] { return parse_ratio(request.text(ratio_option)); });
+  const std::string& text = request.text(option);
+  const Pattern pattern =
+      naming(option, [&] { return parse_pattern(text, ratio.value_or(Ratio{}), per_frame); });
   if (!ratio && takes_ratio(pattern))
     throw InputError(
-        fmt::format("--ratio: pattern '{}' needs one: a whole number such as 2, or three "
-                    "(t,y,x) such as 1,2,2",
-                    text));
+        fmt::format("{}: pattern '{}' needs one: a whole number such as 2, or three (t,y,x) such "
+                    "as 1,2,2",
+                    ratio_option, text));
   return pattern;
+}
+
+Mask mask_of(const Request& request, const Grid& grid) {
+  return naming("--pattern", [&] { return parse_mask(request.text("--pattern"), grid); });
 }
 
 Phase phase_of(const Request& request) {

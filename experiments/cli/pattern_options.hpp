@@ -1,5 +1,6 @@
 #pragma once
 
+#include "analysis/mask.hpp"
 #include "experiments/cli/command.hpp"
 #include "experiments/pattern_json.hpp"
 #include "kernels_ref/layout/layout.hpp"
@@ -10,6 +11,8 @@ namespace ospsim {
 std::vector<Option> grid_options();
 /// --pattern, --ratio, --per-frame
 std::vector<Option> pattern_options();
+/// The same, --pattern also taking the masks of analysis/mask.hpp.
+std::vector<Option> pattern_or_mask_options();
 /// --phase
 Option phase_option();
 
@@ -17,6 +20,11 @@ std::vector<Option> joined(std::initializer_list<std::vector<Option>> parts);
 
 Grid grid_of(const Request&);
 Pattern pattern_of(const Request&);
+/// From options of other names than --pattern and --ratio.
+Pattern pattern_of(const Request&, const std::string& option, const std::string& ratio_option,
+                   bool per_frame);
+/// --pattern, which is a mask.
+Mask mask_of(const Request&, const Grid&);
 Phase phase_of(const Request&);
 Layout layout_of(const Pattern&, const Grid&, Phase);
 

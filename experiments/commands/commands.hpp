@@ -6,6 +6,7 @@ namespace ospsim {
 
 Command layout_command();
 Command reach_command();
+Command recall_command();
 Command attend_command();
 Command codec_command();
 Command quantize_command();

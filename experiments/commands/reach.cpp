@@ -28,9 +28,11 @@ Json exact_or_null(const std::optional<Fraction>& fraction) {
   return fraction ? Json(exact_text(*fraction)) : Json();
 }
 
-Json reach_json(const Phases& phases, int hops) {
+/// Of a pattern's Phases or a Mask.
+template <class Attended>
+Json reach_json(const Attended& attended, int hops) {
   Json rows = Json::array();
-  for (const auto& [hop, least, mean] : reach(phases, hops))
+  for (const auto& [hop, least, mean] : reach(attended, hops))
     rows.push_back({{"hops", hop},
                     {"fraction_min", least.value()},
                     {"fraction_mean", mean.value()},
@@ -39,10 +41,11 @@ Json reach_json(const Phases& phases, int hops) {
   return rows;
 }
 
-Json coverage_json(const Phases& phases) {
+template <class Attended>
+Json coverage_json(const Attended& attended) {
   Json rows = Json::array();
   for (const std::int64_t radius : {1, 2, 4}) {
-    const auto coverage = neighbour_coverage(phases, radius);
+    const auto coverage = neighbour_coverage(attended, radius);
     rows.push_back({{"radius", radius},
                     {"fraction", value_or_null(coverage)},
                     {"fraction_exact", exact_or_null(coverage)}});
@@ -75,25 +78,38 @@ Json balance_json(const Phases& phases) {
   return rows;
 }
 
-Json run(const Request& request) {
-  const Grid grid = grid_of(request);
-  const Pattern pattern = pattern_of(request);
-  const int hops = static_cast<int>(request.whole("--hops", 1, 64));
-  const Phases phases = naming("--pattern", [&] { return Phases(pattern, grid); });
-  const AverageDistance distance = average_distance(phases);
+template <class Attended>
+void add_interaction(Json& document, const Attended& attended, int hops) {
+  const AverageDistance distance = average_distance(attended);
   const bool connected = distance.unconnected.numerator == 0;
-  const auto skew = anisotropy(phases);
-
-  Json document = pattern_fields(grid, pattern);
-  document["sparsity"] = phases.token.subsequences();
-  document["phase_sparsity"] = {phases.token.subsequences(), phases.group.subsequences()};
-  document["reach"] = reach_json(phases, hops);
+  const auto skew = anisotropy(attended);
+  document["reach"] = reach_json(attended, hops);
   document["average_distance"] = connected ? Json(distance.over_connected.value()) : Json();
   document["average_distance_connected"] = distance.over_connected.value();
   document["average_distance_connected_exact"] = exact_text(distance.over_connected);
   document["unconnected_fraction"] = distance.unconnected.value();
-  document["neighbour_coverage"] = coverage_json(phases);
+  document["neighbour_coverage"] = coverage_json(attended);
   document["anisotropy"] = skew ? Json(*skew) : Json();
+}
+
+Json run(const Request& request) {
+  const Grid grid = grid_of(request);
+  const int hops = static_cast<int>(request.whole("--hops", 1, 64));
+  if (is_mask(request.text("--pattern"))) {
+    const Mask mask = mask_of(request, grid);
+    Json document = mask_fields(grid, request.text("--pattern"));
+    document["sparsity"] = sparsity(mask);
+    document["phase_sparsity"] = {sparsity(mask)};
+    add_interaction(document, mask, hops);
+    return document;
+  }
+
+  const Pattern pattern = pattern_of(request);
+  const Phases phases = naming("--pattern", [&] { return Phases(pattern, grid); });
+  Json document = pattern_fields(grid, pattern);
+  document["sparsity"] = phases.token.subsequences();
+  document["phase_sparsity"] = {phases.token.subsequences(), phases.group.subsequences()};
+  add_interaction(document, phases, hops);
   document["load_balance"] = balance_json(phases);
   document["resolution_consistency"] = consistency_json(pattern, grid);
   return document;
@@ -112,9 +128,7 @@ std::string text(const Json& document, const Style& style) {
                            document.at("tokens").dump())},
       {"pattern", fmt::format("{}: {}", document.at("pattern").get<std::string>(),
                               document.at("spelled").get<std::string>())},
-      {"sparsity",
-       fmt::format("{} (token phase), {} (group phase)", document.at("phase_sparsity").at(0).dump(),
-                   document.at("phase_sparsity").at(1).dump())},
+      {"sparsity", sparsity_text(document)},
       {"average distance", distance},
       {"anisotropy",
        number_text(document.at("anisotropy")) + "  (1: the four neighbours are met equally often)"},
@@ -134,18 +148,20 @@ std::string text(const Json& document, const Style& style) {
                  {"shortest, valid tokens", right},
                  {"longest, valid tokens", right},
                  {"longest / mean work", right}});
-  for (const auto& row : document.at("load_balance"))
-    balance.add({row.at("phase").get<std::string>(), row.at("smallest_valid_tokens").dump(),
-                 row.at("largest_valid_tokens").dump(),
-                 number_text(row.at("largest_over_mean_work"))});
+  if (document.contains("load_balance"))
+    for (const auto& row : document.at("load_balance"))
+      balance.add({row.at("phase").get<std::string>(), row.at("smallest_valid_tokens").dump(),
+                   row.at("largest_valid_tokens").dump(),
+                   number_text(row.at("largest_over_mean_work"))});
   Table consistency({{"columns added", right},
                      {"tokens that keep their sub-sequence: token phase", right},
                      {"group phase", right}});
-  for (const auto& row : document.at("resolution_consistency"))
-    consistency.add(
-        {row.at("added_width").dump(), number_text(row.at("token")), number_text(row.at("group"))});
+  if (document.contains("resolution_consistency"))
+    for (const auto& row : document.at("resolution_consistency"))
+      consistency.add({row.at("added_width").dump(), number_text(row.at("token")),
+                       number_text(row.at("group"))});
   for (const Table* table : {&reached, &coverage, &balance, &consistency})
-    out += '\n' + table->text(style);
+    if (!table->empty()) out += '\n' + table->text(style);
   return out;
 }
 
@@ -156,9 +172,10 @@ Command reach_command() {
           .summary = "Which tokens a pattern brings together, and in how many operations",
           .example =
               "  ospsim reach --grid 21x48x80 --pattern skiparse-2d --ratio 2\n"
-              "  ospsim reach --resolution 480p --pattern skiparse-1d --ratio 4 --hops 4 --json",
+              "  ospsim reach --resolution 480p --pattern skiparse-1d --ratio 4 --hops 4 --json\n"
+              "  ospsim reach --resolution 768p --pattern radial:decay=0.2",
           .options = joined({grid_options(),
-                             pattern_options(),
+                             pattern_or_mask_options(),
                              {{"--hops", "N", "operations to follow, alternating phases", "3"}}}),
           .run = run,
           .text = text};

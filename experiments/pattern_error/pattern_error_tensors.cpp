@@ -1,0 +1,171 @@
+#include <fmt/format.h>
+
+#include <boost/math/distributions/students_t.hpp>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "analysis/synthetic_attention.hpp"
+#include "analysis/tensor_error.hpp"
+#include "experiments/cli/progress.hpp"
+#include "experiments/experiment.hpp"
+#include "experiments/pattern_error/peers.hpp"
+
+/// The same question on q, k and v: made-up videos of several kinds, five seeds, and five more that
+/// were not looked at when the findings were written.
+namespace ospsim {
+namespace {
+
+const std::vector<Peer> peers{one_dimensional,
+                              two_dimensional,
+                              {"Skiparse-3D, 2,2,1", "skiparse-3d", "2,2,1"},
+                              {"Skiparse-3D, 2,1,2", "skiparse-3d", "2,1,2"},
+                              {"token phase, then tiles", "y0,x0|y/2,x/2", "2"},
+                              {"tiles 1x2x2", "window", "1,2,2"},
+                              {"local window", "local:window=21x24x40", ""},
+                              {"radial, decay 0.2", "radial:decay=0.2", ""}};
+
+struct Case {
+  const char* name;
+  Grid grid;
+  double length_t, length_y, length_x;
+  double effective_tokens;
+};
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  const Grid p768{21, 48, 80};
+  for (const double n : {30, 300, 3000, 20000}) all.push_back({"isotropic", p768, 4, 4, 4, n});
+  for (const double n : {300, 3000}) {
+    all.push_back({"wide content", p768, 4, 2, 8, n});
+    all.push_back({"tall content", p768, 4, 8, 2, n});
+    all.push_back({"width 85", {21, 48, 85}, 4, 4, 4, n});
+    all.push_back({"480P", {21, 30, 52}, 4, 4, 4, n});
+  }
+  return all;
+}
+
+constexpr int seeds = 5;
+
+/// Output errors [seed][peer] and what a query attends to.
+struct Runs {
+  std::vector<std::vector<double>> errors, recalls;
+  std::vector<double> effective_tokens;
+};
+
+Runs run_case(const Case& c, std::int64_t first_seed, const Request& request, Progress& progress) {
+  Runs runs;
+  std::vector<MaskedPattern> patterns;
+  for (const Peer& peer : peers) patterns.push_back({peer.label, masks_of(peer, c.grid)});
+  for (int i = 0; i < seeds; ++i) {
+    progress.advance(
+        0, fmt::format("{}, {:g} tokens, seed {}", c.name, c.effective_tokens, first_seed + i));
+    SyntheticAttention parameters{.grid = c.grid,
+                                  .heads = 2,
+                                  .length_t = c.length_t,
+                                  .length_y = c.length_y,
+                                  .length_x = c.length_x,
+                                  .seed = static_cast<std::uint64_t>(first_seed + i)};
+    parameters.sharpness =
+        sharpness_for(parameters, c.effective_tokens, 128, request.threads).sharpness;
+    const TensorErrors result =
+        tensor_errors(c.grid, patterns, synthetic_heads(parameters, request.threads),
+                      {.queries = 256,
+                       .seed = parameters.seed,
+                       .two_layer_heads = 0,
+                       .threads = request.threads});
+    runs.effective_tokens.push_back(result.effective_tokens.value);
+    std::vector<double> errors, recalls;
+    for (const auto& pattern : result.patterns) {
+      errors.push_back(pattern.output_error.value);
+      recalls.push_back(pattern.recall.value);
+    }
+    runs.errors.push_back(std::move(errors));
+    runs.recalls.push_back(std::move(recalls));
+    progress.advance(1, "");
+  }
+  return runs;
+}
+
+/// Mean over seeds and the half-width of its 95 % interval (Student's t).
+Json over_seeds(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double variance = 0;
+  for (const double value : values) variance += (value - mean) * (value - mean) / (n - 1);
+  const boost::math::students_t t(n - 1);
+  return {{"mean", mean},
+          {"half_width", boost::math::quantile(t, 0.975) * std::sqrt(variance / n)},
+          {"seeds", values}};
+}
+
+Json runs_json(const Runs& runs) {
+  const auto column = [](const std::vector<std::vector<double>>& rows, std::size_t peer) {
+    std::vector<double> values;
+    for (const auto& row : rows) values.push_back(row[peer]);
+    return values;
+  };
+  Json rows = Json::array();
+  for (std::size_t p = 0; p < peers.size(); ++p)
+    rows.push_back({{"label", peers[p].label},
+                    {"output_error", over_seeds(column(runs.errors, p))},
+                    {"recall", over_seeds(column(runs.recalls, p))}});
+  std::vector<double> difference;
+  for (const auto& row : runs.errors) difference.push_back(row[1] - row[0]);
+  return {{"peers", std::move(rows)},
+          {"two_minus_one_dimensional", over_seeds(difference)},
+          {"effective_tokens", over_seeds(runs.effective_tokens)}};
+}
+
+Json run(const Request& request) {
+  const auto all = cases();
+  Progress progress(2.0 * seeds * static_cast<double>(all.size()));
+  Json rows = Json::array();
+  for (const Case& c : all)
+    rows.push_back({{"name", c.name},
+                    {"grid", {c.grid.t, c.grid.h, c.grid.w}},
+                    {"lengths", {c.length_t, c.length_y, c.length_x}},
+                    {"effective_tokens", c.effective_tokens},
+                    {"seeds", runs_json(run_case(c, 1, request, progress))},
+                    {"held_out", runs_json(run_case(c, 101, request, progress))}});
+  return {{"experiment", "pattern-error-tensors"},
+          {"heads", 2},
+          {"queries", 256},
+          {"cases", std::move(rows)}};
+}
+
+std::string text(const Json& document, const Style& style) {
+  constexpr auto right = Table::Align::right;
+  std::vector<Table::Column> columns{
+      {"content"}, {"grid", right}, {"a query attends to, tokens", right}, {"seeds"}};
+  for (const auto& peer : document.at("cases").at(0).at("seeds").at("peers"))
+    columns.push_back({peer.at("label").get<std::string>(), right});
+  columns.push_back({"2-D - 1-D", right});
+  Table table(columns);
+  const auto with_interval = [](const Json& estimate) {
+    return fmt::format("{:.3f} +- {:.3f}", estimate.at("mean").get<double>(),
+                       estimate.at("half_width").get<double>());
+  };
+  for (const auto& c : document.at("cases"))
+    for (const char* set : {"seeds", "held_out"}) {
+      std::vector<Table::Cell> row{
+          c.at("name").get<std::string>(), extents_text(c.at("grid")),
+          fmt::format("{:.0f}", c.at(set).at("effective_tokens").at("mean").get<double>()),
+          std::string(set) == "seeds" ? "1-5" : "held out"};
+      for (const auto& peer : c.at(set).at("peers"))
+        row.emplace_back(with_interval(peer.at("output_error")));
+      row.emplace_back(with_interval(c.at(set).at("two_minus_one_dimensional")));
+      table.add(std::move(row));
+    }
+  return "Output error on made-up q, k and v; +-: 95 % interval over seeds\n" + table.text(style);
+}
+
+}  // namespace
+
+Experiment pattern_error_tensors() {
+  return {.name = "pattern-error-tensors",
+          .summary = "The same on made-up q, k and v of several kinds of content, over seeds",
+          .run = run,
+          .text = text};
+}
+
+}  // namespace ospsim

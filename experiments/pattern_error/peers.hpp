@@ -1,0 +1,24 @@
+#pragma once
+
+#include <vector>
+
+#include "analysis/mask.hpp"
+#include "kernels_ref/layout/pattern.hpp"
+
+namespace ospsim {
+
+/// A pattern or mask as figures call it.
+struct Peer {
+  const char* label;
+  const char* pattern;
+  const char* ratio;  ///< of a pattern
+};
+
+inline constexpr Peer one_dimensional{"Skiparse-1D, 4", "skiparse-1d", "4"};
+inline constexpr Peer two_dimensional{"Skiparse-2D, 2", "skiparse-2d", "2"};
+
+/// Skiparse-1D with each frame padded by itself. Throws InputError for a mask.
+Pattern pattern_of(const Peer& peer);
+std::vector<Mask> masks_of(const Peer& peer, const Grid& grid);
+
+}  // namespace ospsim
