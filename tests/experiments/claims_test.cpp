@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "kernels_ref/errors.hpp"
@@ -708,6 +709,134 @@ TEST(Methods, RunsThatAreNotThereProveNothing) {
   found.document["runs"] = Json::array();
   for (const Json& method : {runs_equal("ssp", 2), Json{{"name", "runs_have_one_collective"}}})
     EXPECT_EQ(found.verdict(method).status, "not-reproducible-here") << method;
+}
+
+// ---- Of what a pattern keeps -------------------------------------------------------------------
+
+Json output_error(const char* grid, const char* pattern, const char* ratio, const char* bandwidth) {
+  return on("output_error", grid, pattern, ratio, {{"bandwidth", bandwidth}});
+}
+
+/// Skiparse-2D beside Skiparse-1D of the same sparsity.
+Json duel(const char* name, const char* grid, Json more = Json::object()) {
+  Json method =
+      on(name, grid, "skiparse-2d", "2", {{"other", "skiparse-1d"}, {"other_ratio", "4"}});
+  method.update(more);
+  return method;
+}
+
+TEST(Methods, OutputError) {
+  EXPECT_EQ(number_of(output_error("2x5x7", "full", "1", "3")), 0);
+  EXPECT_NEAR(number_of(output_error("21x48x80", "skiparse-1d", "4", "3")), .2412, .0001);
+  EXPECT_NEAR(number_of(output_error("21x48x80", "skiparse-2d", "2", "3")), .1563, .0001);
+  EXPECT_NEAR(number_of(output_error("21x48x80", "y0,x0|y/2,x/2", "2", "3")), .1169, .0001);
+  EXPECT_NEAR(number_of(output_error("21x45x80", "skiparse-2d", "2", "0.7")), .2941, .0001);
+  // Two tokens that attend to themselves alone: F = (1, e)/(1 + e) and D = (e, -e)/(1 + e), with
+  // e = exp(-1/2s^2), so that the error is e sqrt(2 (1 - r) / (1 + e^2 + 2 e r)), r their
+  // correlation.
+  const double s = 1.5, e = std::exp(-1 / (2 * s * s));
+  double r = 0;
+  for (const double length : {1, 2, 4, 8, 16}) r += std::exp(-1 / (2 * length * length)) / 6;
+  EXPECT_NEAR(number_of(output_error("1x1x2", "window", "1,1,2", "1.5")),
+              e * std::sqrt(2 * (1 - r) / (1 + e * e + 2 * e * r)), 1e-12);
+}
+
+TEST(Methods, CloserFrom) {
+  const auto from = [](const char* grid, const char* bandwidth) {
+    return value_of(duel("closer_from", grid, {{"bandwidth", bandwidth}}));
+  };
+  EXPECT_EQ(from("3x45x80", "0.7"), Value(false));
+  EXPECT_EQ(from("3x45x80", "1.5"), Value(false));
+  EXPECT_EQ(from("3x45x80", "1.6"), Value(true));
+  EXPECT_EQ(from("3x45x80", "2"), Value(true));
+  EXPECT_EQ(from("3x48x69", "2"), Value(false));
+  // Nothing is closer than itself.
+  EXPECT_EQ(value_of(on("closer_from", "2x5x7", "full", "1",
+                        {{"other", "full"}, {"other_ratio", "1"}, {"bandwidth", "2"}})),
+            Value(false));
+}
+
+TEST(Methods, Crossover) {
+  EXPECT_NEAR(number_of(duel("crossover", "21x45x80")), 1.779, .002);
+  EXPECT_NEAR(number_of(duel("crossover", "21x48x80")), 1.780, .002);
+  EXPECT_NEAR(number_of(duel("crossover", "21x30x52")), 1.258, .002);
+  Json claim = computed_claim;
+  claim["method"] =
+      on("crossover", "2x5x7", "full", "1", {{"other", "skiparse-2d"}, {"other_ratio", "2"}});
+  const auto claims = parse_claims(document({claim}));
+  EXPECT_EQ(judge(claims, {}, no_record).front().status, "not-reproducible-here");
+}
+
+double shortest_alias(const char* grid, const char* pattern, const char* ratio) {
+  return number_of(on("shortest_alias", grid, pattern, ratio));
+}
+
+TEST(Methods, ShortestAlias) {
+  // Runs of 4 x 4 tokens repeat every 16th.
+  EXPECT_DOUBLE_EQ(shortest_alias("21x48x80", "skiparse-1d", "4"), 1. / 16);
+  EXPECT_DOUBLE_EQ(shortest_alias("21x30x52", "skiparse-1d", "4"), 1. / 4);
+  EXPECT_DOUBLE_EQ(shortest_alias("21x48x80", "skiparse-2d", "2"), 1. / 4);
+  EXPECT_DOUBLE_EQ(shortest_alias("21x48x80", "skiparse-2d", "3"), 1. / 9);
+  EXPECT_DOUBLE_EQ(shortest_alias("1x8x8", "y0", "2"), 1. / 2);
+  Json claim = computed_claim;
+  claim["method"] = on("shortest_alias", "2x6x8", "window", "1,2,2");
+  const auto claims = parse_claims(document({claim}));
+  EXPECT_EQ(judge(claims, {}, no_record).front().status, "not-reproducible-here");
+}
+
+TEST(Methods, ShortestAliasOfAChessboardIsLongerThanAHalf) {
+  EXPECT_DOUBLE_EQ(shortest_alias("1x6x7", "s0", "2"), std::sqrt(.5));
+}
+
+TEST(Methods, FullAttentionHasNoShortestAlias) {
+  Json claim = computed_claim;
+  claim["method"] = on("shortest_alias", "1x6x7", "full", "1");
+  const auto claims = parse_claims(document({claim}));
+  EXPECT_EQ(judge(claims, {}, no_record).front().status, "not-reproducible-here");
+}
+
+void expect_rejected(const Json& method) {
+  const std::string message = rejection_with("method", method);
+  EXPECT_NE(message.find("'a.b'"), std::string::npos) << method << ": " << message;
+  EXPECT_EQ(message.find('\n'), std::string::npos);
+}
+
+TEST(Claims, RejectPatternsThatCannotBeCompared) {
+  for (const char* grid : {"", "21x", "0x1x1", "1x2x3x4", "2x1024x1024"}) {
+    expect_rejected(output_error(grid, "full", "1", "3"));
+    expect_rejected(on("shortest_alias", grid, "skiparse-2d", "2"));
+    expect_rejected(duel("crossover", grid));
+    expect_rejected(duel("closer_from", grid, {{"bandwidth", "2"}}));
+  }
+  for (const char* s : {"", "x", "nan", "inf", "0", "-1", "0.09", "1001", "3 ", "3x", "1e999"}) {
+    expect_rejected(output_error("2x5x7", "full", "1", s));
+    expect_rejected(duel("closer_from", "2x5x7", {{"bandwidth", s}}));
+  }
+  for (const Json& more : std::vector<Json>{{{"pattern", "skiparse-9d"}},
+                                            {{"pattern", "radial:decay=1"}},
+                                            {{"ratio", "0"}},
+                                            {{"ratio", 2}},
+                                            {{"other", "skiparse-9d"}},
+                                            {{"other_ratio", "1,2"}},
+                                            {{"bandwidth", "2"}},
+                                            {{"hops", 2}}})
+    expect_rejected(duel("crossover", "2x5x7", more));
+  expect_rejected(duel("closer_from", "2x5x7"));
+  expect_rejected(duel("closer_from", "2x5x7", {{"bandwidth", 2}}));
+  expect_rejected(on("output_error", "2x5x7", "full", "1"));
+  expect_rejected(on("closer_from", "2x5x7", "full", "1", {{"bandwidth", "2"}}));
+  expect_rejected(on("crossover", "2x5x7", "full", "1"));
+  expect_rejected(on("shortest_alias", "2x5x7", "full", "1", {{"bandwidth", "2"}}));
+}
+
+TEST(Claims, RejectGridsTooLongForErrors) {
+  expect_rejected(output_error("1x1x9000", "full", "1", "3"));
+  expect_rejected(duel("crossover", "1x1x9000"));
+  expect_rejected(duel("closer_from", "9000x1x1", {{"bandwidth", "2"}}));
+}
+
+TEST(Claims, RejectBandwidthsBeyondTheTable) {
+  expect_rejected(duel("closer_from", "2x5x7", {{"bandwidth", "17"}}));
 }
 
 TEST(Claims, NameTheExperimentTheyRestOn) {

@@ -21,8 +21,8 @@ namespace {
 // ---- The frame ---------------------------------------------------------------------------------
 
 TEST_F(Cli, HelpHasAnExample) {
-  for (const char* command : {"layout", "reach", "attend", "codec", "quantize", "run", "reproduce",
-                              "show", "list", "doctor"}) {
+  for (const char* command : {"layout", "reach", "recall", "attend", "codec", "quantize", "run",
+                              "reproduce", "show", "list", "doctor"}) {
     const Program program = start(std::string(command) + " --help");
     EXPECT_EQ(program.wait(), 0);
     EXPECT_NE(program.out().find("Example:\n"), std::string::npos) << command;
@@ -189,7 +189,7 @@ TEST_F(Cli, DoctorListAndFigure) {
   }
   const Json all = json("list");
   EXPECT_EQ(all.at("patterns").size(), 7u);
-  EXPECT_EQ(all.at("commands").size(), 11u);
+  EXPECT_EQ(all.at("commands").size(), 12u);
   EXPECT_GT(json("list claims").at("claims").size(), 100u);
   const Json figure = json("run figure1 --save figure.h5");
   EXPECT_EQ(figure.at("720p").at("skiparse-2d").at("token").at("subsequence").size(), 45u);
