@@ -35,7 +35,7 @@ Estimate ratio_estimate(std::span<const double> a, std::span<const double> b,
 }
 
 Estimate root_estimate(const Estimate& square) {
-  const double root = std::sqrt(std::max(0.0, square.value));
+  const double root = square.value < 0 ? 0 : std::sqrt(square.value);
   return {root, quotient(square.standard_error, 2 * root)};
 }
 

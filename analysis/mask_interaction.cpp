@@ -91,9 +91,30 @@ Count tokens_of(const Mask& mask) {
 struct Pairs {
   Count met = 0, all = 0;
 };
+
+/// Along one axis of a product.
+Pairs pairs_at(const AxisMask& axis, std::int64_t distance) {
+  Pairs pairs;
+  for (std::int64_t i = std::max<std::int64_t>(0, -distance);
+       i < std::min(axis.extent(), axis.extent() - distance); ++i) {
+    ++pairs.all;
+    if (axis.attends(i, i + distance)) ++pairs.met;
+  }
+  return pairs;
+}
+
 Pairs pairs_at(const Mask& mask, std::int64_t dy, std::int64_t dx) {
   const auto [frames, h, w] = mask.grid;
-  Pairs pairs;
+  Pairs pairs{1, 1};
+  if (mask.axes.size() == 3) {
+    for (std::size_t a = 0; a < 3; ++a) {
+      const auto [met, all] = pairs_at(mask.axes[a], a == 0 ? 0 : a == 1 ? dy : dx);
+      pairs.met *= met;
+      pairs.all *= all;
+    }
+    return pairs;
+  }
+  pairs = {};
   for (std::int64_t t = 0; t < frames; ++t)
     for (std::int64_t y = std::max<std::int64_t>(0, -dy); y < std::min(h, h - dy); ++y)
       for (std::int64_t x = std::max<std::int64_t>(0, -dx); x < std::min(w, w - dx); ++x) {

@@ -38,7 +38,7 @@ HeadTensor<T> one_head(T* data, std::int64_t rows, std::int64_t head_dim) {
 
 /// o and lse of the batches' queries, as attention_forward has them; one head. Rows of q, o and lse
 /// are places in the list of queries, rows of k and v tokens. B is naive or cpu. Logits are assumed
-/// to stay below about 8e5.
+/// to stay below 1e5.
 template <Backend B>
 void attend(const std::vector<AttentionBatch>& batches, HeadTensor<const Real<B>> q,
             HeadTensor<const Real<B>> k, HeadTensor<const Real<B>> v, HeadTensor<Real<B>> o,

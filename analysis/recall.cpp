@@ -52,10 +52,9 @@ std::array<AxisModel, 3> axis_models(const Grid& grid, const AttentionModel& mod
 }
 
 void check(const AttentionModel& model, const Grid& grid) {
-  constexpr std::int64_t longest = 8192;
-  if (std::max({grid.t, grid.h, grid.w}) > longest)
+  if (std::max({grid.t, grid.h, grid.w}) > longest_axis)
     throw InputError(
-        fmt::format("grid {} is longer than {} tokens along an axis", to_string(grid), longest));
+        fmt::format("{} is longer than {} tokens along an axis", to_string(grid), longest_axis));
   for (const double s : {model.bandwidth.t, model.bandwidth.y, model.bandwidth.x})
     if (!(s > 0)) throw InputError(fmt::format("bandwidth {} is not positive", s));
   for (const auto& [weight, length] : model.correlation)
@@ -136,7 +135,7 @@ PhaseError product_error(const Mask& mask, const AttentionModel& model) {
         squared_error += product;
       }
   }
-  return {{recall}, {std::sqrt(std::max(0.0, squared_error / square))}};
+  return {{recall}, root_estimate({squared_error / square})};
 }
 
 // ---- Any other mask: query by query, row by row -------------------------------------------------

@@ -48,6 +48,9 @@ struct AttentionModel {
   static AttentionModel isotropic(double s);
 };
 
+/// In tokens: an axis costs matrices of its length.
+inline constexpr std::int64_t longest_axis = 2048;
+
 /// Bandwidths to compare patterns at: from a token and its neighbours to a third of a frame.
 inline constexpr std::array table_bandwidths{0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0};
 
@@ -63,7 +66,7 @@ struct QuerySample {
   std::uint64_t seed = 0;
 };
 
-/// Throws InputError for a grid longer than 8,192 tokens along an axis, a bandwidth that is not
+/// Throws InputError for a grid longer than `longest_axis`, a bandwidth that is not
 /// positive, a negative length or a weight that is
 /// not positive. `threads` 0 means all cores and never changes a bit of the result. A mask that is
 /// a product over (t, y, x) takes no time and is never sampled.

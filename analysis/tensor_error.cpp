@@ -167,10 +167,28 @@ class Study {
     }
     source_.fill(head, all.first(size), all.subspan(size, size), all.last(size));
     std::copy(floats.begin(), floats.end(), qkv_.begin());
+    check_logits(head);
     sampled_q_.resize(index(n_ * head_dim_));
     for (std::int64_t i = 0; i < n_; ++i)
       std::copy_n(q() + queries_[index(i)] * head_dim_, head_dim_,
                   sampled_q_.begin() + i * head_dim_);
+  }
+
+  /// Beyond this, exponents of logits lose their fraction in float32.
+  static constexpr double largest_logit = 1e5;
+
+  void check_logits(std::int64_t head) const {
+    const auto longest = [&](const T* rows) {
+      double most = 0;
+      for (std::int64_t i = 0; i < tokens_; ++i)
+        most = std::max(most, squared_norm(rows + i * head_dim_, head_dim_));
+      return std::sqrt(most);
+    };
+    const double bound = longest(q()) * longest(k()) / std::sqrt(static_cast<double>(head_dim_));
+    if (!(bound <= largest_logit))
+      throw InputError(
+          fmt::format("head {}: logits of q and k may reach {:.3g}; {:.3g} is the most", head,
+                      bound, largest_logit));
   }
 
   /// Full attention of the sampled queries; returns this head's mean number of effective tokens.

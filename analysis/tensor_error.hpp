@@ -77,8 +77,8 @@ struct TensorErrors {
 /// memory at a time. `advance` hears of the fraction of the work done, 0..1, ascending.
 ///
 /// Errors are 0 and recall is 1, exactly, for a mask that attends to all. Throws InputError where a
-/// mask's grid is not `grid`, a pattern has no phase or more than two, there is no head, or the
-/// back end is neither cpu nor naive.
+/// mask's grid is not `grid`, a pattern has no phase or more than two, there is no head, the back
+/// end is neither cpu nor naive, or |q| |k| / sqrt(head_dim) may exceed 1e5.
 TensorErrors tensor_errors(const Grid& grid, std::span<const MaskedPattern> patterns,
                            const AttentionHeads& source, const TensorErrorOptions& options,
                            const std::function<void(double fraction)>& advance = {});

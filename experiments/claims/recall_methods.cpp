@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <limits>
 
 #include "analysis/alias.hpp"
 #include "analysis/recall.hpp"
@@ -18,6 +20,9 @@ Grid grid_of(Arguments& a) {
   const Grid grid = parse_grid(a.text("grid"));
   if (grid.tokens() > most_tokens)
     throw InputError(fmt::format("its method's 'grid' has more than {} tokens", most_tokens));
+  if (std::max({grid.t, grid.h, grid.w}) > longest_axis)
+    throw InputError(
+        fmt::format("its method's 'grid' is longer than {} tokens along an axis", longest_axis));
   return grid;
 }
 
@@ -25,8 +30,10 @@ double bandwidth_of(Arguments& a) {
   const std::string text = a.text("bandwidth");
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || !(value >= 0.1 && value <= 1000))
-    throw InputError("its method's 'bandwidth' is not a number from 0.1 to 1000");
+  if (error != std::errc{} || end != text.data() + text.size() ||
+      !(value >= 0.1 && value <= table_bandwidths.back()))
+    throw InputError(fmt::format("its method's 'bandwidth' is not a number from 0.1 to {}",
+                                 table_bandwidths.back()));
   return value;
 }
 
@@ -89,12 +96,13 @@ Method shortest_alias_of(Arguments& a) {
   const Grid grid = grid_of(a);
   const Pattern pattern = pattern_of(a.text("pattern"), a.text("ratio"));
   return [=](const Evidence&) -> Value {
-    double least = 0.5;
+    double least = std::numeric_limits<double>::infinity();
     for (const Phase phase : {Phase::token, Phase::group}) {
       const auto found = aliases(Layout(pattern, grid, phase));
       if (!found) throw UnavailableError("its classes do not repeat");
       least = std::min(least, shortest_alias(*found));
     }
+    if (std::isinf(least)) throw UnavailableError("its classes fold nothing back");
     return least;
   };
 }

@@ -32,14 +32,13 @@ std::int64_t Request::whole(const std::string& option, std::int64_t least,
   return value;
 }
 
-double Request::number(const std::string& option, double above, double most) const {
+double Request::number(const std::string& option, double least, double most) const {
   const std::string& given = text(option);
   double value = 0;
   const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), value);
-  if (error != std::errc{} || end != given.data() + given.size() || !(value > above) ||
+  if (error != std::errc{} || end != given.data() + given.size() || !(value >= least) ||
       !(value <= most))
-    throw InputError(fmt::format("{}: '{}' is not a number above {} and at most {}", option, given,
-                                 above, most));
+    throw InputError(fmt::format("{}: '{}' is not a number in {}..{}", option, given, least, most));
   return value;
 }
 

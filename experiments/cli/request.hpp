@@ -28,8 +28,8 @@ class Request {
   /// Throws if the option was not given and has no default.
   const std::string& text(const std::string& option) const;
   std::int64_t whole(const std::string& option, std::int64_t least, std::int64_t most) const;
-  /// A number above `above` and at most `most`; "inf" where that is infinite.
-  double number(const std::string& option, double above, double most) const;
+  /// A number in least..most; "inf" where that is infinite.
+  double number(const std::string& option, double least, double most) const;
 
   /// What the result depends on, for its provenance.
   Json provenance() const;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -29,13 +30,16 @@ Attended attended_of(const Request& request, const Grid& grid, const std::string
     attended.fields["phase_sparsity"] = {attended.fields["sparsity"]};
     return attended;
   }
-  const bool per_frame = text == "skiparse-1d" && !request.has("--whole-video");
+  const bool per_frame =
+      request.has("--per-frame") || (text == "skiparse-1d" && !request.has("--whole-video"));
   const Pattern pattern = pattern_of(request, option, ratio_option, per_frame);
   return naming(option, [&] {
     const Phases phases(pattern, grid);
     Attended attended{pattern_fields(grid, pattern), masks_of(pattern, grid)};
     attended.fields["sparsity"] = phases.token.subsequences();
-    attended.fields["phase_sparsity"] = {phases.token.subsequences(), phases.group.subsequences()};
+    attended.fields["phase_sparsity"] = {phases.token.subsequences()};
+    if (pattern.phase_count() == 2)
+      attended.fields["phase_sparsity"].push_back(phases.group.subsequences());
     return attended;
   });
 }
@@ -80,7 +84,7 @@ Json errors_json(double bandwidth, const std::vector<PhaseError>& errors) {
 /// By the model of attention: the bandwidth asked for, and the table of them.
 Json modelled(const Request& request, const std::vector<Attended>& compared) {
   const double bandwidth =
-      request.number("--bandwidth", 0, std::numeric_limits<double>::infinity());
+      request.number("--bandwidth", 1e-12, std::numeric_limits<double>::infinity());
   const QuerySample sample = sample_of(request);
   Progress progress(static_cast<double>(compared.size() * (1 + table_bandwidths.size())));
   Json documents = Json::array();
@@ -125,7 +129,7 @@ Json measured(const Request& request, const Grid& grid, const std::vector<Attend
   std::vector<MaskedPattern> patterns;
   for (const auto& attended : compared)
     patterns.push_back({attended.fields.at("spelled").get<std::string>(), attended.phases});
-  const TensorErrors errors = tensor_errors(request, grid, patterns);
+  const TensorErrors errors = tensor_errors(request, grid, patterns, sample_of(request));
 
   Json documents = Json::array();
   for (std::size_t p = 0; p < compared.size(); ++p) {
@@ -161,6 +165,13 @@ Json measured(const Request& request, const Grid& grid, const std::vector<Attend
 
 Json run(const Request& request) {
   const Grid grid = grid_of(request);
+  if (!asks_for_tensors(request) && std::max({grid.t, grid.h, grid.w}) > longest_axis)
+    throw InputError(fmt::format("--grid: {} is longer than {} tokens along an axis",
+                                 to_string(grid), longest_axis));
+  if (request.has("--against-ratio") && !request.has("--against"))
+    throw InputError("--against-ratio: is of --against, which is not given");
+  if (request.has("--per-frame") && request.has("--whole-video"))
+    throw InputError("--whole-video: give either it or --per-frame");
   std::vector<Attended> compared{attended_of(request, grid, "--pattern", "--ratio")};
   if (request.has("--against"))
     compared.push_back(attended_of(request, grid, "--against", "--against-ratio"));

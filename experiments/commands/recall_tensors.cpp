@@ -36,14 +36,14 @@ AttentionHeads heads_of_file(const std::string& path, const Grid& grid) {
   const std::int64_t size = shape[1] * shape[2];
   return {.heads = shape[0],
           .head_dim = shape[2],
-          .fill = [file, path, indices, size](std::int64_t head, std::span<float> q,
-                                              std::span<float> k, std::span<float> v) {
+          .fill = [file, indices, size](std::int64_t head, std::span<float> q, std::span<float> k,
+                                        std::span<float> v) {
             const std::array tensors{q, k, v};
             for (std::size_t i = 0; i < 3; ++i) {
               file->read(indices[i], head * size, tensors[i]);
               if (!std::ranges::all_of(tensors[i], [](float x) { return std::isfinite(x); }))
-                throw InputError(fmt::format("{}: head {} of '{}' has elements that are not finite",
-                                             path, head, file->tensors()[indices[i]].name));
+                throw InputError(fmt::format("head {} of '{}' has elements that are not finite",
+                                             head, file->tensors()[indices[i]].name));
             }
           }};
 }
@@ -54,13 +54,20 @@ std::vector<double> three_numbers(const std::string& option, const std::string& 
   for (std::size_t from = 0; from <= text.size();) {
     const std::size_t comma = std::min(text.find(',', from), text.size());
     one.values[option] = {text.substr(from, comma - from)};
-    numbers.push_back(one.number(option, -1e-300, 1e6));
+    numbers.push_back(one.number(option, 0, 1e6));
     from = comma + 1;
   }
   if (numbers.size() == 1) numbers.assign(3, numbers.front());
   if (numbers.size() != 3)
     throw InputError(fmt::format("{}: '{}' is not a number or T,Y,X", option, text));
   return numbers;
+}
+
+/// q, k, v and a copy of one of them.
+void require_heads_fit(const Grid& grid, std::int64_t head_dim) {
+  require_memory(
+      4.0 * sizeof(float) * static_cast<double>(grid.tokens()) * static_cast<double>(head_dim),
+      "one head");
 }
 
 AttentionHeads made_up_heads(const Request& request, const Grid& grid) {
@@ -70,10 +77,14 @@ AttentionHeads made_up_heads(const Request& request, const Grid& grid) {
                                 .length_t = lengths[0],
                                 .length_y = lengths[1],
                                 .length_x = lengths[2],
-                                .noise = request.number("--noise", -1e-300, 1),
+                                .noise = request.number("--noise", 0, 1),
                                 .objects = request.whole("--objects", 0, 1 << 16),
                                 .seed = static_cast<std::uint64_t>(request.seed)};
-  const double target = request.number("--effective-tokens", 0, static_cast<double>(grid.tokens()));
+  require_heads_fit(grid, parameters.head_dim);
+  const auto tokens = static_cast<double>(grid.tokens());
+  const double target = request.has("--effective-tokens")
+                            ? request.number("--effective-tokens", 1, tokens)
+                            : std::min(1000.0, tokens / 4);
   parameters.sharpness = naming("--effective-tokens", [&] {
     return sharpness_for(parameters, target, 256, request.threads).sharpness;
   });
@@ -88,7 +99,8 @@ std::vector<Option> tensor_options() {
        "measure on q, k and v [heads, tokens, head_dim] of this HDF5 or safetensors file"},
       {"--synthetic", "", "measure on made-up q, k and v: smooth content, moving objects, RoPE"},
       {"--heads", "N", "--synthetic: heads of 128 channels", "4"},
-      {"--effective-tokens", "N", "--synthetic: how many tokens a query attends to", "1000"},
+      {"--effective-tokens", "N",
+       "--synthetic: how many tokens a query attends to (1000, or a quarter of a small grid)"},
       {"--lengths", "T,Y,X", "--synthetic: correlation lengths of the content, in tokens", "4,4,4"},
       {"--noise", "R", "--synthetic: share of white noise in q, k and v, 0 to 1", "0.5"},
       {"--objects", "N", "--synthetic: moving objects", "8"},
@@ -103,26 +115,28 @@ bool asks_for_tensors(const Request& request) {
 }
 
 TensorErrors tensor_errors(const Request& request, const Grid& grid,
-                           std::span<const MaskedPattern> patterns) {
-  if (request.has("--input") && request.has("--synthetic"))
+                           std::span<const MaskedPattern> patterns, const QuerySample& sample) {
+  const bool from_file = request.has("--input");
+  if (from_file && request.has("--synthetic"))
     throw InputError("--synthetic: give either it or --input");
   const AttentionHeads heads =
-      request.has("--input")
-          ? naming("--input", [&] { return heads_of_file(request.text("--input"), grid); })
-          : made_up_heads(request, grid);
-  require_memory(4.0 * sizeof(float) * static_cast<double>(grid.tokens() * heads.head_dim),
-                 "one head");
+      from_file ? naming("--input", [&] { return heads_of_file(request.text("--input"), grid); })
+                : made_up_heads(request, grid);
+  require_heads_fit(grid, heads.head_dim);
+  const std::int64_t two_layer_heads = request.whole("--two-layers", 0, heads.heads);
   Progress progress(1);
   double done = 0;
-  return tensor_errors(grid, patterns, heads,
-                       {.queries = request.whole("--queries", 0, max_tokens),
-                        .seed = static_cast<std::uint64_t>(request.seed),
-                        .two_layer_heads = request.whole("--two-layers", 0, heads.heads),
-                        .threads = request.threads},
-                       [&](double fraction) {
-                         progress.advance(fraction - done, "attention");
-                         done = fraction;
-                       });
+  return naming(from_file ? "--input: " + request.text("--input") : "--synthetic", [&] {
+    return tensor_errors(grid, patterns, heads,
+                         {.queries = sample.count,
+                          .seed = sample.seed,
+                          .two_layer_heads = two_layer_heads,
+                          .threads = request.threads},
+                         [&](double fraction) {
+                           progress.advance(fraction - done, "attention");
+                           done = fraction;
+                         });
+  });
 }
 
 }  // namespace ospsim

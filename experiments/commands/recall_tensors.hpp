@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "analysis/recall.hpp"
 #include "analysis/tensor_error.hpp"
 #include "experiments/cli/command.hpp"
 #include "kernels_ref/layout/grid.hpp"
@@ -16,6 +17,6 @@ bool asks_for_tensors(const Request& request);
 /// What patterns keep of full attention on the q, k and v that the request names. Throws InputError
 /// that names the option.
 TensorErrors tensor_errors(const Request& request, const Grid& grid,
-                           std::span<const MaskedPattern> patterns);
+                           std::span<const MaskedPattern> patterns, const QuerySample& sample);
 
 }  // namespace ospsim

@@ -405,12 +405,11 @@ std::string text(const Json& document, const Style& style) {
 }  // namespace
 
 Experiment pattern_error() {
-  return {
-      .name = "pattern-error",
-      .summary =
-          "Which pattern is closer to full attention: output error by bandwidth, grid and shape",
-      .run = run,
-      .text = text};
+  return {.name = "pattern-error",
+          .summary =
+              "Which pattern is closer to full attention: by bandwidth, grid and shape (minutes)",
+          .run = run,
+          .text = text};
 }
 
 }  // namespace ospsim

@@ -30,6 +30,7 @@ struct Case {
   Grid grid;
   double length_t, length_y, length_x;
   double effective_tokens;
+  bool two_layers = false;  ///< which takes full attention of all tokens
 };
 std::vector<Case> cases() {
   std::vector<Case> all;
@@ -40,15 +41,16 @@ std::vector<Case> cases() {
     all.push_back({"tall content", p768, 4, 8, 2, n});
     all.push_back({"width 85", {21, 48, 85}, 4, 4, 4, n});
     all.push_back({"480P", {21, 30, 52}, 4, 4, 4, n});
+    all.push_back({"5 frames", {5, 48, 80}, 4, 4, 4, n, true});
   }
   return all;
 }
 
 constexpr int seeds = 5;
 
-/// Output errors [seed][peer] and what a query attends to.
+/// [seed][peer], and what a query attends to.
 struct Runs {
-  std::vector<std::vector<double>> errors, recalls;
+  std::vector<std::vector<double>> errors, recalls, two_layers;
   std::vector<double> effective_tokens;
 };
 
@@ -71,16 +73,18 @@ Runs run_case(const Case& c, std::int64_t first_seed, const Request& request, Pr
         tensor_errors(c.grid, patterns, synthetic_heads(parameters, request.threads),
                       {.queries = 256,
                        .seed = parameters.seed,
-                       .two_layer_heads = 0,
+                       .two_layer_heads = c.two_layers ? 2 : 0,
                        .threads = request.threads});
     runs.effective_tokens.push_back(result.effective_tokens.value);
-    std::vector<double> errors, recalls;
+    std::vector<double> errors, recalls, two_layers;
     for (const auto& pattern : result.patterns) {
       errors.push_back(pattern.output_error.value);
       recalls.push_back(pattern.recall.value);
+      if (pattern.two_layers) two_layers.push_back(pattern.two_layers->of_update.value);
     }
     runs.errors.push_back(std::move(errors));
     runs.recalls.push_back(std::move(recalls));
+    runs.two_layers.push_back(std::move(two_layers));
     progress.advance(1, "");
   }
   return runs;
@@ -105,10 +109,13 @@ Json runs_json(const Runs& runs) {
     return values;
   };
   Json rows = Json::array();
-  for (std::size_t p = 0; p < peers.size(); ++p)
+  for (std::size_t p = 0; p < peers.size(); ++p) {
     rows.push_back({{"label", peers[p].label},
                     {"output_error", over_seeds(column(runs.errors, p))},
                     {"recall", over_seeds(column(runs.recalls, p))}});
+    if (!runs.two_layers.front().empty())
+      rows.back()["two_layers"] = over_seeds(column(runs.two_layers, p));
+  }
   std::vector<double> difference;
   for (const auto& row : runs.errors) difference.push_back(row[1] - row[0]);
   return {{"peers", std::move(rows)},
@@ -156,16 +163,32 @@ std::string text(const Json& document, const Style& style) {
       row.emplace_back(with_interval(c.at(set).at("two_minus_one_dimensional")));
       table.add(std::move(row));
     }
-  return "Output error on made-up q, k and v; +-: 95 % interval over seeds\n" + table.text(style);
+  Table two_layers({{"two layers, 5 frames"},
+                    {"a query attends to, tokens", right},
+                    {"seeds"},
+                    {"error of what they add", right},
+                    {"of one phase", right}});
+  for (const auto& c : document.at("cases"))
+    for (const char* set : {"seeds", "held_out"})
+      for (const auto& peer : c.at(set).at("peers"))
+        if (peer.contains("two_layers"))
+          two_layers.add(
+              {peer.at("label").get<std::string>(),
+               fmt::format("{:.0f}", c.at(set).at("effective_tokens").at("mean").get<double>()),
+               std::string(set) == "seeds" ? "1-5" : "held out",
+               with_interval(peer.at("two_layers")), with_interval(peer.at("output_error"))});
+  return "Output error on made-up q, k and v; +-: 95 % interval over seeds\n" + table.text(style) +
+         '\n' + two_layers.text(style);
 }
 
 }  // namespace
 
 Experiment pattern_error_tensors() {
-  return {.name = "pattern-error-tensors",
-          .summary = "The same on made-up q, k and v of several kinds of content, over seeds",
-          .run = run,
-          .text = text};
+  return {
+      .name = "pattern-error-tensors",
+      .summary = "The same on made-up q, k and v of several kinds of content, over seeds (minutes)",
+      .run = run,
+      .text = text};
 }
 
 }  // namespace ospsim
