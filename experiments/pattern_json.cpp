@@ -2,8 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "experiments/cli/text.hpp"
-
 namespace ospsim {
 
 Json ratio_json(const Ratio& ratio) {
@@ -25,13 +23,6 @@ Json mask_fields(const Grid& grid, const std::string& mask) {
           {"pattern", mask.substr(0, mask.find(':'))},
           {"spelled", mask},
           {"ratio", nullptr}};
-}
-
-std::string sparsity_text(const Json& document) {
-  const Json& phases = document.at("phase_sparsity");
-  if (phases.size() == 1) return number_text(phases.at(0));
-  return number_text(phases.at(0)) + " (token phase), " + number_text(phases.at(1)) +
-         " (group phase)";
 }
 
 }  // namespace ospsim

@@ -14,7 +14,4 @@ Json pattern_fields(const Grid& grid, const Pattern& pattern);
 /// The same of a mask.
 Json mask_fields(const Grid& grid, const std::string& mask);
 
-/// What `phase_sparsity` of a document says.
-std::string sparsity_text(const Json& document);
-
 }  // namespace ospsim

@@ -131,4 +131,14 @@ std::string extents_text(const Json& extents) {
   return text;
 }
 
+std::string phases_text(const Json& values) {
+  if (values.size() == 1) return number_text(values.at(0));
+  return number_text(values.at(0)) + " (token phase), " + number_text(values.at(1)) +
+         " (group phase)";
+}
+
+std::string sparsity_text(const Json& document) {
+  return phases_text(document.at("phase_sparsity"));
+}
+
 }  // namespace ospsim

@@ -57,4 +57,9 @@ std::string number_text(const Json& value, int digits = 5);
 /// [21,45,80] as "21x45x80".
 std::string extents_text(const Json& extents);
 
+/// The number of the only phase, or one for each.
+std::string phases_text(const Json& values);
+/// The same of a document's `phase_sparsity`.
+std::string sparsity_text(const Json& document);
+
 }  // namespace ospsim

@@ -78,6 +78,11 @@ Json balance_json(const Phases& phases) {
   return rows;
 }
 
+/// Of attention forward, of one channel of one head: 4 for each pair that attends.
+double flops_per_channel(Count pairs) {
+  return 4 * static_cast<double>(pairs);
+}
+
 template <class Attended>
 void add_interaction(Json& document, const Attended& attended, int hops) {
   const AverageDistance distance = average_distance(attended);
@@ -100,6 +105,7 @@ Json run(const Request& request) {
     Json document = mask_fields(grid, request.text("--pattern"));
     document["sparsity"] = sparsity(mask);
     document["phase_sparsity"] = {sparsity(mask)};
+    document["phase_flops_per_channel"] = {flops_per_channel(attended_pairs(mask))};
     add_interaction(document, mask, hops);
     return document;
   }
@@ -109,6 +115,8 @@ Json run(const Request& request) {
   Json document = pattern_fields(grid, pattern);
   document["sparsity"] = phases.token.subsequences();
   document["phase_sparsity"] = {phases.token.subsequences(), phases.group.subsequences()};
+  document["phase_flops_per_channel"] = {flops_per_channel(attended_pairs(phases.token)),
+                                         flops_per_channel(attended_pairs(phases.group))};
   add_interaction(document, phases, hops);
   document["load_balance"] = balance_json(phases);
   document["resolution_consistency"] = consistency_json(pattern, grid);
@@ -129,6 +137,8 @@ std::string text(const Json& document, const Style& style) {
       {"pattern", fmt::format("{}: {}", document.at("pattern").get<std::string>(),
                               document.at("spelled").get<std::string>())},
       {"sparsity", sparsity_text(document)},
+      {"attention", phases_text(document.at("phase_flops_per_channel")) +
+                        " FLOP forward for each channel of a head"},
       {"average distance", distance},
       {"anisotropy",
        number_text(document.at("anisotropy")) + "  (1: the four neighbours are met equally often)"},

@@ -9,6 +9,7 @@
 
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/index.hpp"
+#include "tests/analysis/random_cases.hpp"
 
 namespace ospsim {
 namespace {
@@ -199,55 +200,18 @@ void for_each_mask(const Grid& grid, const F& f) {
   }
 }
 
-std::int64_t whole(std::int64_t least, std::int64_t most) {
-  return *rc::gen::resize(100, rc::gen::inRange<std::int64_t>(least, most + 1));
-}
-/// Of one number but for the patterns that take three.
-Ratio random_ratio(const std::string& pattern) {
-  const std::int64_t k = whole(1, 4);
-  if (pattern == "window" || pattern == "skiparse-3d") return {whole(1, 4), whole(1, 4), k};
-  return {k, k, k};
-}
-double one_of(const std::vector<double>& values) {
-  return values[index(whole(0, std::ssize(values) - 1))];
-}
-
 /// A different length along each axis; some are 0, tiny, huge or infinite.
 AttentionModel random_model() {
-  const auto bandwidth = [] { return one_of({0.05, 0.3, 0.7, 1.1, 2, 3.3, 5, 16, 1e9, infinity}); };
-  const auto length = [] { return one_of({0, 1e-3, 0.4, 1, 1.7, 3, 16, 1e9, infinity}); };
+  const auto bandwidth = [] {
+    return one_of<double>({0.05, 0.3, 0.7, 1.1, 2, 3.3, 5, 16, 1e9, infinity});
+  };
+  const auto length = [] { return one_of<double>({0, 1e-3, 0.4, 1, 1.7, 3, 16, 1e9, infinity}); };
   AttentionModel model{{bandwidth(), bandwidth(), bandwidth()}, {}};
   // Values that vary: of a constant every pattern's error is 0 and the relative one is rounding.
-  model.correlation.push_back({one_of({0.1, 1, 5}), {1.5, 0, 1}});
+  model.correlation.push_back({one_of<double>({0.1, 1, 5}), {1.5, 0, 1}});
   for (auto terms = whole(0, 3); terms > 0; --terms)
-    model.correlation.push_back({one_of({0.1, 0.5, 3}), {length(), length(), length()}});
+    model.correlation.push_back({one_of<double>({0.1, 0.5, 3}), {length(), length(), length()}});
   return model;
-}
-
-/// Blocks and who sees whom drawn at random along the axes t, y, x; t, s; or i.
-AxisMask random_axis(char name, std::int64_t stride, std::int64_t extent) {
-  const std::int64_t blocks = whole(1, extent);
-  std::vector<std::int32_t> block_of;
-  for (std::int64_t i = 0; i < extent; ++i)
-    block_of.push_back(static_cast<std::int32_t>(i < blocks ? i : whole(0, blocks - 1)));
-  for (std::size_t i = block_of.size(); i > 1; --i)
-    std::swap(block_of[i - 1], block_of[index(whole(0, static_cast<std::int64_t>(i) - 1))]);
-  const std::int64_t per_mille = static_cast<std::int64_t>(one_of({0, 100, 300, 700, 1000}));
-  return axis_mask(name, stride, std::move(block_of), blocks,
-                   [&](auto q, auto k) { return q == k || whole(0, 999) < per_mille; });
-}
-Mask random_mask(const Grid& grid) {
-  switch (whole(0, 2)) {
-    case 0:
-      return {grid,
-              {random_axis('t', grid.h * grid.w, grid.t), random_axis('y', grid.w, grid.h),
-               random_axis('x', 1, grid.w)}};
-    case 1:
-      return {grid,
-              {random_axis('t', grid.h * grid.w, grid.t), random_axis('s', 1, grid.h * grid.w)}};
-    default:
-      return {grid, {random_axis('i', 1, grid.tokens())}};
-  }
 }
 
 // ---- Against the oracle -------------------------------------------------------------------------
