@@ -30,8 +30,8 @@ Attended attended_of(const Request& request, const Grid& grid, const std::string
     attended.fields["phase_sparsity"] = {attended.fields["sparsity"]};
     return attended;
   }
-  const bool per_frame =
-      request.has("--per-frame") || (text == "skiparse-1d" && !request.has("--whole-video"));
+  const bool asked = option == "--pattern" && request.has("--per-frame");
+  const bool per_frame = asked || (text == "skiparse-1d" && !request.has("--whole-video"));
   const Pattern pattern = pattern_of(request, option, ratio_option, per_frame);
   return naming(option, [&] {
     const Phases phases(pattern, grid);

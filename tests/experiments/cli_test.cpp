@@ -154,6 +154,7 @@ TEST_F(Cli, ReachFields) {
   const Json square = json("reach --grid 1x4x4 --pattern skiparse-2d --ratio 2 --hops 2");
   EXPECT_EQ(square.at("tokens"), 16);
   EXPECT_EQ(square.at("sparsity"), 4);
+  EXPECT_EQ(square.at("phase_flops_per_channel"), (Json{4. * 4 * 16, 4. * 4 * 16}));
   ASSERT_EQ(square.at("reach").size(), 2u);
   EXPECT_EQ(square.at("reach")[0].at("hops"), 1);
   EXPECT_EQ(square.at("reach")[0].at("fraction_min"), .25);

@@ -402,6 +402,7 @@ TEST_F(Recall, ReachFieldsOfAMask) {
   const Json row = json("reach --grid 1x1x5 --pattern local:window=1x1x3 --hops 2");
   EXPECT_EQ(row.at("tokens"), 5);
   EXPECT_DOUBLE_EQ(number(row, "sparsity"), 5. / 3);
+  EXPECT_EQ(row.at("phase_flops_per_channel"), (Json{4. * 15}));
   ASSERT_EQ(row.at("reach").size(), 2u);
   EXPECT_EQ(row.at("reach")[0].at("fraction_mean_exact"), "3/5");
   EXPECT_EQ(row.at("reach")[0].at("fraction_min_exact"), "3/5");
