@@ -67,8 +67,8 @@ struct QuerySample {
 };
 
 /// Throws InputError for a grid longer than `longest_axis`, a bandwidth or a weight that is not
-/// positive, or a negative length. `threads` 0 means all cores and never changes a bit of the result. A mask that is
-/// a product over (t, y, x) takes no time and is never sampled.
+/// positive, or a negative length. `threads` 0 means all cores and never changes a bit of the
+/// result. A mask that is a product over (t, y, x) takes no time and is never sampled.
 PhaseError phase_error(const Mask& mask, const AttentionModel& model, QuerySample queries = {},
                        int threads = 0);
 
