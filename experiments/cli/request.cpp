@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -21,6 +22,17 @@ const std::string& Request::text(const std::string& option) const {
   return list(option).front();
 }
 
+std::vector<std::string> Request::words(const std::string& option) const {
+  const std::string& given = text(option);
+  std::vector<std::string> words;
+  for (std::size_t from = 0; from <= given.size();) {
+    const std::size_t comma = std::min(given.find(',', from), given.size());
+    words.push_back(given.substr(from, comma - from));
+    from = comma + 1;
+  }
+  return words;
+}
+
 std::int64_t Request::whole(const std::string& option, std::int64_t least,
                             std::int64_t most) const {
   const std::string& given = text(option);
@@ -32,14 +44,32 @@ std::int64_t Request::whole(const std::string& option, std::int64_t least,
   return value;
 }
 
-double Request::number(const std::string& option, double least, double most) const {
-  const std::string& given = text(option);
+namespace {
+
+double number_of(const std::string& option, const std::string& text, double least, double most) {
   double value = 0;
-  const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), value);
-  if (error != std::errc{} || end != given.data() + given.size() || !(value >= least) ||
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || !(value >= least) ||
       !(value <= most))
-    throw InputError(fmt::format("{}: '{}' is not a number in {}..{}", option, given, least, most));
+    throw InputError(fmt::format("{}: '{}' is not a number in {}..{}", option, text, least, most));
   return value;
+}
+
+}  // namespace
+
+double Request::number(const std::string& option, double least, double most) const {
+  return number_of(option, text(option), least, most);
+}
+
+std::vector<double> Request::numbers(const std::string& option, std::size_t count, double least,
+                                     double most) const {
+  std::vector<double> all;
+  for (const auto& word : words(option)) all.push_back(number_of(option, word, least, most));
+  if (all.size() == 1) all.assign(count, all.front());
+  if (all.size() != count)
+    throw InputError(
+        fmt::format("{}: '{}' is not one number or {} of them", option, text(option), count));
+  return all;
 }
 
 Json Request::provenance() const {

@@ -27,9 +27,14 @@ class Request {
   const std::vector<std::string>& list(const std::string& option) const;
   /// Throws if the option was not given and has no default.
   const std::string& text(const std::string& option) const;
+  /// What stands between commas.
+  std::vector<std::string> words(const std::string& option) const;
   std::int64_t whole(const std::string& option, std::int64_t least, std::int64_t most) const;
   /// A number in least..most; "inf" where that is infinite.
   double number(const std::string& option, double least, double most) const;
+  /// `count` such numbers between commas, or one that stands for all.
+  std::vector<double> numbers(const std::string& option, std::size_t count, double least,
+                              double most) const;
 
   /// What the result depends on, for its provenance.
   Json provenance() const;

@@ -17,16 +17,6 @@
 namespace ospsim {
 namespace {
 
-std::vector<std::string> words_of(const std::string& text) {
-  std::vector<std::string> words;
-  for (std::size_t from = 0; from <= text.size();) {
-    const std::size_t comma = std::min(text.find(',', from), text.size());
-    words.push_back(text.substr(from, comma - from));
-    from = comma + 1;
-  }
-  return words;
-}
-
 std::optional<float> number_option(const Request& request, const std::string& option) {
   if (!request.has(option)) return std::nullopt;
   const std::string& text = request.text(option);
@@ -52,13 +42,13 @@ std::vector<Quantization> quantizations_of(const Request& request) {
       check_codec({.format = Format::hif8, .rounding = *hif8_rounding});
     });
   std::vector<Quantization> all;
-  for (const auto& format : words_of(request.text("--format"))) {
+  for (const auto& format : request.words("--format")) {
     const NumberFormat number = naming("--format", [&] { return parse_number_format(format); });
     if (scale_max && !is_mx(number) && (*scale_max <= 0 || *scale_max > largest(number)))
       throw InputError(
           fmt::format("--scale-max: {} is not above 0 and at most {}, the largest of {}",
                       *scale_max, largest(number), format));
-    for (const auto& scaling : words_of(request.text("--scaling"))) {
+    for (const auto& scaling : request.words("--scaling")) {
       if (scaling == "paper-forward" || scaling == "paper-backward") {
         if (number != NumberFormat::hif8)
           throw InputError(fmt::format("--scaling: '{}' is the paper's recipe for hif8, not {}",

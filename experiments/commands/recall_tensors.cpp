@@ -48,21 +48,6 @@ AttentionHeads heads_of_file(const std::string& path, const Grid& grid) {
           }};
 }
 
-std::vector<double> three_numbers(const std::string& option, const std::string& text) {
-  std::vector<double> numbers;
-  Request one;
-  for (std::size_t from = 0; from <= text.size();) {
-    const std::size_t comma = std::min(text.find(',', from), text.size());
-    one.values[option] = {text.substr(from, comma - from)};
-    numbers.push_back(one.number(option, 0, 1e6));
-    from = comma + 1;
-  }
-  if (numbers.size() == 1) numbers.assign(3, numbers.front());
-  if (numbers.size() != 3)
-    throw InputError(fmt::format("{}: '{}' is not a number or T,Y,X", option, text));
-  return numbers;
-}
-
 /// q, k, v and a copy of one of them.
 void require_heads_fit(const Grid& grid, std::int64_t head_dim) {
   require_memory(
@@ -71,7 +56,7 @@ void require_heads_fit(const Grid& grid, std::int64_t head_dim) {
 }
 
 AttentionHeads made_up_heads(const Request& request, const Grid& grid) {
-  const auto lengths = three_numbers("--lengths", request.text("--lengths"));
+  const auto lengths = request.numbers("--lengths", 3, 0, 1e6);
   SyntheticAttention parameters{.grid = grid,
                                 .heads = request.whole("--heads", 1, 1 << 16),
                                 .length_t = lengths[0],
