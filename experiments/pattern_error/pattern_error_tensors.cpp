@@ -11,8 +11,8 @@
 #include "experiments/experiment.hpp"
 #include "experiments/pattern_error/peers.hpp"
 
-/// The same question on q, k and v: made-up videos of several kinds, five seeds, and five more that
-/// were not looked at when the findings were written.
+/// The same question on q, k and v: made-up videos of several kinds, five seeds, and five more,
+/// chosen before any result was seen, that a statement has to hold for as well.
 namespace ospsim {
 namespace {
 
