@@ -337,6 +337,13 @@ PhaseError phase_error(const Mask& mask, const AttentionModel& model, QuerySampl
   return row_wise_error(one_frame_of(mask, model), model, queries, threads);
 }
 
+std::vector<PhaseError> phase_errors(std::span<const Mask> phases, const AttentionModel& model,
+                                     QuerySample queries, int threads) {
+  std::vector<PhaseError> errors;
+  for (const Mask& mask : phases) errors.push_back(phase_error(mask, model, queries, threads));
+  return errors;
+}
+
 double output_error(std::span<const PhaseError> phases) {
   double sum = 0;
   for (const auto& phase : phases) sum += phase.output_error.value * phase.output_error.value;

@@ -72,6 +72,10 @@ struct QuerySample {
 PhaseError phase_error(const Mask& mask, const AttentionModel& model, QuerySample queries = {},
                        int threads = 0);
 
+/// Of each phase of a pattern.
+std::vector<PhaseError> phase_errors(std::span<const Mask> phases, const AttentionModel& model,
+                                     QuerySample queries = {}, int threads = 0);
+
 /// A pattern's error: the root mean square over its phases.
 double output_error(std::span<const PhaseError> phases);
 

@@ -43,10 +43,7 @@ Pattern pattern_of(const std::string& pattern, const std::string& ratio) {
 }
 
 double error_at(const std::vector<Mask>& masks, double bandwidth) {
-  std::vector<PhaseError> phases;
-  for (const Mask& mask : masks)
-    phases.push_back(phase_error(mask, AttentionModel::isotropic(bandwidth)));
-  return output_error(phases);
+  return output_error(phase_errors(masks, AttentionModel::isotropic(bandwidth)));
 }
 
 Method output_error_of(Arguments& a) {

@@ -53,10 +53,7 @@ QuerySample sample_of(const Request& request) {
 
 std::vector<PhaseError> errors_of(const Attended& attended, double bandwidth,
                                   const QuerySample& sample, int threads) {
-  std::vector<PhaseError> errors;
-  for (const Mask& mask : attended.phases)
-    errors.push_back(phase_error(mask, AttentionModel::isotropic(bandwidth), sample, threads));
-  return errors;
+  return phase_errors(attended.phases, AttentionModel::isotropic(bandwidth), sample, threads);
 }
 
 Json bandwidth_json(double bandwidth) {

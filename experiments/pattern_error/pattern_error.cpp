@@ -50,10 +50,7 @@ QuerySample sample_of(const Request& request) {
 
 std::vector<PhaseError> errors(const std::vector<Mask>& masks, const AttentionModel& model,
                                const Request& request) {
-  std::vector<PhaseError> phases;
-  for (const Mask& mask : masks)
-    phases.push_back(phase_error(mask, model, sample_of(request), request.threads));
-  return phases;
+  return phase_errors(masks, model, sample_of(request), request.threads);
 }
 
 double error_of(const std::vector<Mask>& masks, const AttentionModel& model,
