@@ -4,7 +4,7 @@
 #include <span>
 
 #include "kernels_ref/backend.hpp"
-#include "kernels_ref/formats/host_device.hpp"
+#include "kernels_ref/host_device.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
 
 /// Symmetric INT8: x is represented by q * scale, q = x / scale rounded to nearest even and clamped

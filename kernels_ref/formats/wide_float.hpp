@@ -5,7 +5,7 @@
 #include <span>
 #include <variant>
 
-#include "kernels_ref/formats/host_device.hpp"
+#include "kernels_ref/host_device.hpp"
 
 namespace ospsim {
 
