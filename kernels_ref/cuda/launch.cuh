@@ -32,8 +32,8 @@ class DeviceLane {
 };
 
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::threads) run_kernel(const __grid_constant__
-                                                              Kernel kernel) {
+__global__ void __launch_bounds__(Kernel::threads)
+    run_kernel(const __grid_constant__ Kernel kernel) {
   DeviceLane lane;
   kernel(lane);
 }
@@ -47,8 +47,9 @@ void launch(cudaStream_t stream, const Kernel& kernel) {
   if (kernel.shared_bytes() > without_asking)
     check_cuda(cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(kernel.shared_bytes())));
-  run_kernel<Kernel><<<static_cast<unsigned>(kernel.blocks()), Kernel::threads,
-                       kernel.shared_bytes(), stream>>>(kernel);
+  run_kernel<Kernel>
+      <<<static_cast<unsigned>(kernel.blocks()), Kernel::threads, kernel.shared_bytes(), stream>>>(
+          kernel);
   check_cuda(cudaGetLastError());
 }
 

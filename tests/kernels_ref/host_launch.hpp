@@ -79,7 +79,8 @@ class HostBlock {
         }
       }
       if (!progress_)
-        throw std::logic_error("a kernel's lanes wait for each other in vain: a barrier that not all reach");
+        throw std::logic_error(
+            "a kernel's lanes wait for each other in vain: a barrier that not all reach");
     }
   }
 
@@ -115,8 +116,8 @@ class HostBlock {
     const Body* body;
     int thread;
     static void go(unsigned low, unsigned high) {
-      const auto* const self = reinterpret_cast<const Start*>(static_cast<std::uintptr_t>(low) |
-                                                              static_cast<std::uintptr_t>(high) << 32);
+      const auto* const self = reinterpret_cast<const Start*>(
+          static_cast<std::uintptr_t>(low) | static_cast<std::uintptr_t>(high) << 32);
       (*self->body)(self->thread);
       self->block->lanes_[static_cast<std::size_t>(self->thread)]->done = true;
       self->block->yield(self->thread);

@@ -16,8 +16,8 @@ struct BlockSum {
   std::size_t shared_bytes() const { return 3 * sizeof(int); }
   template <class Lane>
   void operator()(Lane& lane) const {
-    const int sum =
-        block_combine(lane, x[lane.block() * threads + lane.thread()], Sum{}, lane.template shared<int>());
+    const int sum = block_combine(lane, x[lane.block() * threads + lane.thread()], Sum{},
+                                  lane.template shared<int>());
     sums[lane.block() * threads + lane.thread()] = sum;
   }
 };
