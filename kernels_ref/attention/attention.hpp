@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "kernels_ref/backend.hpp"
@@ -22,7 +23,9 @@ struct HeadTensor {
   T* row(std::int64_t head, std::int64_t r) const {
     return data + head * head_stride + r * row_stride;
   }
-  operator HeadTensor<const T>() const {
+  template <class ConstT>
+  requires(!std::is_const_v<T> && std::is_same_v<ConstT, const T>) operator HeadTensor<ConstT>()
+      const {
     return {data, heads, rows, head_dim, head_stride, row_stride};
   }
 };

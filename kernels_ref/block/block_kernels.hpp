@@ -159,8 +159,12 @@ struct AxisTurns {
   std::int32_t pairs = 0;
 };
 
-/// A token's coordinates; the fourth number is nothing.
+/// A token's t, y and x; the fourth number is nothing.
 using DevicePosition = Pack<std::int16_t, 4>;
+inline DevicePosition device_position(const TokenPosition& p) {
+  return {{static_cast<std::int16_t>(p.t), static_cast<std::int16_t>(p.y),
+           static_cast<std::int16_t>(p.x), 0}};
+}
 
 /// What RmsNormRope reads, before it is copied to a device: in double precision, rounded once.
 struct RopeTables {
@@ -170,40 +174,37 @@ struct RopeTables {
 RopeTables rope_tables(const Grid& grid, std::int64_t head_dim);
 
 /// RMS norm over each whole row with `weight`, then, where `positions` is not null, the 3-D RoPE
-/// of every head; in place, float32 until the one rounding at the end. A row holds `parts` tensors
-/// of `dim` channels side by side (q and k: 2), each normed on its own with its own weights.
+/// of every head; in place, float32 until the one rounding at the end.
 ///
-/// x [rows, row_stride], the parts in its first parts * dim channels; weight [parts, dim];
-/// positions [rows]. dim is a multiple of 8 and of head_dim, at most block_kernels::max_dim;
-/// head_dim is a multiple of 8, at most 256.
+/// x [rows, dim], contiguous; weight [dim]; positions [rows]. dim is a multiple of head_dim, at
+/// most block_kernels::max_dim; head_dim is a multiple of 8.
 struct RmsNormRope {
   static constexpr int threads = block_kernels::threads;
 
-  std::int64_t rows = 0, row_stride = 0;
-  std::int32_t dim = 0, parts = 1, head_dim = 128;
+  std::int64_t rows = 0;
+  std::int32_t dim = 0, head_dim = 128;
   Bfloat16* x = nullptr;
   const float* weight = nullptr;
   const DevicePosition* positions = nullptr;
   AxisTurns axes[3] = {};
   float epsilon = 1e-6f;
 
-  std::int64_t blocks() const { return rows * parts; }
+  std::int64_t blocks() const { return rows; }
   std::size_t shared_bytes() const {
     return static_cast<std::size_t>(head_dim / 2) * sizeof(Turn) +
            (threads / warp_lanes) * sizeof(float);
   }
   /// The turns are few and stay in the caches.
   Cost cost() const {
-    const double row = 4.0 * parts * dim + (positions != nullptr ? sizeof(DevicePosition) : 0);
+    const double row = 4.0 * dim + (positions != nullptr ? sizeof(DevicePosition) : 0);
     return {.bytes = static_cast<double>(rows) * row};
   }
 
   template <class Lane>
   OSPSIM_HOST_DEVICE void operator()(Lane& lane) const {
     using block_kernels::RowPart;
-    const std::int64_t row = lane.block() / parts;
-    const auto part = static_cast<std::int32_t>(lane.block() % parts);
-    Bfloat16* const at = x + row * row_stride + part * dim;
+    const std::int64_t row = lane.block();
+    Bfloat16* const at = x + row * dim;
     Turn* const turns = lane.template shared<Turn>();
     float* const scratch = reinterpret_cast<float*>(turns + head_dim / 2);
 
@@ -218,7 +219,7 @@ struct RmsNormRope {
     RowPart::for_each_pack(lane, dim, [&](int p, int channel) {
       const int first_pair = channel % head_dim / 2;
       float w[bf16_pack];
-      load_floats(weight + part * dim + channel, w);
+      load_floats(weight + channel, w);
       OSPSIM_UNROLL
       for (int i = 0; i < bf16_pack; i += 2) {
         const float a = v.x[p][i] * factor * w[i];

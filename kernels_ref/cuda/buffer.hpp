@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "kernels_ref/errors.hpp"
 
@@ -27,11 +28,13 @@ class DeviceBuffer {
     if (size_ > 0)
       check_cuda(cudaMemcpy(data_, host.data(), host.size_bytes(), cudaMemcpyHostToDevice));
   }
-  DeviceBuffer(const DeviceBuffer&) = delete;
-  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+  DeviceBuffer(DeviceBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  DeviceBuffer& operator=(DeviceBuffer&&) = delete;
   ~DeviceBuffer() { cudaFree(data_); }
 
   T* data() const { return data_; }
+  std::size_t size() const { return size_; }
   void copy_to(std::span<T> host) const {
     if (size_ > 0)
       check_cuda(cudaMemcpy(host.data(), data_, host.size_bytes(), cudaMemcpyDeviceToHost));

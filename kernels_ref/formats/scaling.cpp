@@ -50,11 +50,6 @@ Format element_of(NumberFormat number) {
   }
 }
 
-/// 2^floor(log2 x) of a normal number.
-float power_below(float x) {
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7f800000u);
-}
-
 std::int64_t blocks(std::int64_t n, std::int64_t size) {
   return (n + size - 1) / size;
 }
@@ -128,19 +123,6 @@ float default_target(NumberFormat number) {
 }
 Rounding default_rounding(NumberFormat number) {
   return number == NumberFormat::hif8 ? Rounding::ta : Rounding::rne;
-}
-
-float scale_of(const Quantization& q, float amax) {
-  const float reference = std::max(amax, q.epsilon);
-  if (!(reference > 0)) return 1;
-  const bool inverse = q.number == NumberFormat::int8;
-  const float exact = inverse ? reference / q.target : q.target / reference;
-  const float bounded =
-      std::clamp(exact, std::numeric_limits<float>::min(), std::numeric_limits<float>::max());
-  if (!q.power_of_two) return bounded;
-  const float below = power_below(bounded);
-  // d = 1 / s must not be too small, so it is rounded the other way.
-  return inverse && below < bounded && below < 0x1p127f ? 2 * below : below;
 }
 
 Quantizer::Quantizer(const Quantization& quantization, std::int64_t rows, std::int64_t columns,

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -91,7 +93,19 @@ ScalingName parse_scaling(std::string_view text);
 std::string scaling_name(const Quantization& quantization);
 
 /// s (for INT8: d) of a group with this amax.
-float scale_of(const Quantization& quantization, float amax);
+OSPSIM_HOST_DEVICE constexpr float scale_of(const Quantization& quantization, float amax) {
+  const Quantization& q = quantization;
+  const float reference = amax < q.epsilon ? q.epsilon : amax;
+  if (!(reference > 0)) return 1;
+  const bool inverse = q.number == NumberFormat::int8;
+  const float exact = inverse ? reference / q.target : q.target / reference;
+  constexpr float least = 0x1p-126f, most = std::numeric_limits<float>::max();
+  const float bounded = exact < least ? least : exact > most ? most : exact;
+  if (!q.power_of_two) return bounded;
+  const float below = std::bit_cast<float>(std::bit_cast<std::uint32_t>(bounded) & 0x7f800000u);
+  // d = 1 / s must not be too small, so it is rounded the other way.
+  return inverse && below < bounded && below < 0x1p127f ? 2 * below : below;
+}
 
 /// One tensor under one recipe, seen in slabs of whole rows, so that it need not fit the memory.
 /// Where needs_amax(), observe every row once, in order, then settle(); then apply to slabs that

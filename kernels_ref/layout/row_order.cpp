@@ -24,6 +24,15 @@ RowOrder row_order(const Layout& layout, PaddingRows padding) {
   return order;
 }
 
+RowOrder part_of(const RowOrder& order, std::int64_t first, std::int64_t count) {
+  const auto begin = order.first.begin() + first;
+  RowOrder part{.tokens = {order.tokens.begin() + *begin, order.tokens.begin() + *(begin + count)},
+                .lengths = {order.lengths.begin() + first, order.lengths.begin() + first + count},
+                .first = {begin, begin + count + 1}};
+  for (auto& row : part.first) row -= order.first[index(first)];
+  return part;
+}
+
 std::vector<std::int32_t> row_map(const RowOrder& from, const RowOrder& to) {
   std::int32_t largest = -1;
   for (const auto token : from.tokens) largest = std::max(largest, token);

@@ -26,6 +26,9 @@ struct RowOrder {
 /// Throws InputError for more than 2^31 - 1 rows.
 RowOrder row_order(const Layout& layout, PaddingRows padding);
 
+/// `count` sub-sequences from `first` on: what a rank of sparse sequence parallelism holds.
+RowOrder part_of(const RowOrder& order, std::int64_t first, std::int64_t count);
+
 /// For each row of `to` the row of `from` that holds the same token, -1 for padding.
 std::vector<std::int32_t> row_map(const RowOrder& from, const RowOrder& to);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/index.hpp"
 
 namespace ospsim {
 namespace {
@@ -47,11 +48,21 @@ std::vector<std::string> model_names() {
   return names;
 }
 
+std::vector<BlockKind> block_schedule(const Model& model) {
+  std::vector<BlockKind> kinds(index(model.layers), BlockKind::full);
+  for (std::int64_t i = 0; i < model.sparse_blocks(); ++i)
+    kinds[index(model.full_blocks / 2 + i)] = i % 2 == 0 ? BlockKind::token : BlockKind::group;
+  return kinds;
+}
+
+Layout block_layout(const Model& model, const Grid& grid, BlockKind kind) {
+  return {kind == BlockKind::full ? parse_pattern("full", {}) : model.pattern, grid,
+          kind == BlockKind::group ? Phase::group : Phase::token};
+}
+
 DitBlockCost block_forward_cost(const Model& model, const Grid& grid, BlockKind kind,
                                 PaddingWork padding, TextWork text) {
-  const Phase phase = kind == BlockKind::group ? Phase::group : Phase::token;
-  const Layout layout(kind == BlockKind::full ? parse_pattern("full", {}) : model.pattern, grid,
-                      phase);
+  const Layout layout = block_layout(model, grid, kind);
   const auto padded = static_cast<Count>(layout.padded_tokens());
   const Count pairs = padding == PaddingWork::valid
                           ? attended_pairs(layout)

@@ -36,6 +36,11 @@ enum class PaddingWork { valid, padded };
 
 enum class BlockKind { full, token, group };
 
+/// The blocks of a model in order: full, token, group, token, ..., full.
+std::vector<BlockKind> block_schedule(const Model& model);
+/// Who attends to whom in a block.
+Layout block_layout(const Model& model, const Grid& grid, BlockKind kind);
+
 /// How often a sparse block computes the text's keys and values: once per sub-sequence, as the
 /// paper's code does, or once.
 enum class TextWork { per_subsequence, once };

@@ -63,13 +63,6 @@ bool ParallelPlan::holds_subsequences() const {
          parallelism.strategy == Strategy::ssp_ulysses;
 }
 
-std::vector<BlockKind> block_schedule(const Model& model) {
-  std::vector<BlockKind> kinds(index(model.layers), BlockKind::full);
-  for (std::int64_t i = 0; i < model.sparse_blocks(); ++i)
-    kinds[index(model.full_blocks / 2 + i)] = i % 2 == 0 ? BlockKind::token : BlockKind::group;
-  return kinds;
-}
-
 ParallelModel::ParallelModel(const ParallelPlan& plan, Communicator& communicator, Wire wire,
                              int threads, bool computes)
     : plan_(plan),

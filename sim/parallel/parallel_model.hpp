@@ -35,9 +35,6 @@ struct ParallelPlan {
   }
 };
 
-/// The blocks of a model in order: full, token, group, token, ..., full.
-std::vector<BlockKind> block_schedule(const Model& model);
-
 /// One rank's share of a stack of DiT blocks. Every rank holds all weights and the whole text; the
 /// gradients of both are partial, and their sum over ranks is the gradient.
 class ParallelModel {

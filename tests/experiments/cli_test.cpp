@@ -11,6 +11,7 @@
 #include "experiments/store/attention_input.hpp"
 #include "experiments/store/hdf5_file.hpp"
 #include "experiments/store/result_store.hpp"
+#include "kernels_ref/cuda/device.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
 #include "tests/experiments/cli_fixture.hpp"
 #include "tests/kernels_ref/support.hpp"
@@ -360,6 +361,7 @@ TEST_F(Attend, RefusesBadOutput) {
 }
 
 TEST_F(Attend, SaysWhatThisMachineLacks) {
+  if (cuda_status().available) GTEST_SKIP() << "this machine has a CUDA device";
   write("in.h5", random_tensors());
   expect_refusal(start("attend --backend cuda --input in.h5 --output o.h5" + attend_words), 3,
                  "cuda");

@@ -291,7 +291,7 @@ TYPED_TEST(Attention, RejectsWrongSizes) {
       std::invalid_argument);
 }
 
-TEST(AttentionCuda, SaysThatItIsNotCompiled) {
+TEST(AttentionCuda, SaysWhatItLacks) {
   EXPECT_THROW(run_attention<Backend::cuda>(group_of_all(1, 1), random_inputs({})),
                UnavailableError);
 }

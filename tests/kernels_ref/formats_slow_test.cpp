@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstring>
 #include <mutex>
 
+#include "kernels_ref/formats/codec_kernels.hpp"
 #include "kernels_ref/formats/quantize.hpp"
 #include "kernels_ref/parallel.hpp"
 #include "tests/kernels_ref/formats_array_support.hpp"
@@ -94,6 +96,44 @@ TEST_P(FormatsSlow, CpuOnEveryFloat32) {
   with_each_target<Backend::cpu>(sweep, HWY_TARGETS & ~(HWY_SCALAR | HWY_EMU128));
 }
 
+std::string name_of(const ::testing::TestParamInfo<Codec>& instance) {
+  std::string name = oracle::describe(instance.param);
+  std::ranges::replace(name, ' ', '_');
+  return name;
+}
+
+/// What the threads of the kernels compute, without the threads.
+template <Way way>
+void sweep_places(const Codec& codec) {
+  const Quantize<float, way, std::uint8_t> kernel{.codec = codec};
+  std::vector<std::uint64_t> memory(kernel.shared_bytes() / 8 + 1);
+  const auto tables = kernel.tables_in(reinterpret_cast<unsigned char*>(memory.data()));
+  for (int thread = 0; thread < kernel.threads; ++thread) kernel.fill(tables, thread, 1);
+  Sweep(codec).run([&](std::uint32_t first, std::span<std::uint8_t> codes) {
+    for (std::size_t i = 0; i < codes.size(); i += 4) {
+      const std::uint32_t bits = first + static_cast<std::uint32_t>(i);
+      const auto four = kernel.results(tables, {{bits, bits + 1, bits + 2, bits + 3}}, 1, 0);
+      std::memcpy(&codes[i], &four, 4);
+    }
+  });
+}
+
+class CodecKernelsSlow : public ::testing::TestWithParam<Codec> {};
+
+TEST_P(CodecKernelsSlow, PlacesOnEveryFloat32) {
+  if (way_of(GetParam()) == Way::ties_away)
+    sweep_places<Way::ties_away>(GetParam());
+  else
+    sweep_places<Way::ties_even>(GetParam());
+}
+
+std::vector<Codec> codecs_to_nearest() {
+  auto codecs = oracle::codecs();
+  std::erase_if(codecs, [](const Codec& codec) { return way_of(codec) == Way::scalar; });
+  return codecs;
+}
+INSTANTIATE_TEST_SUITE_P(All, CodecKernelsSlow, ::testing::ValuesIn(codecs_to_nearest()), name_of);
+
 INSTANTIATE_TEST_SUITE_P(All, FormatsSlow,
                          ::testing::Values(Codec{Format::hif8, Rounding::ta, Overflow::ieee},
                                            Codec{Format::hif8, Rounding::ta, Overflow::saturate},
@@ -101,11 +141,7 @@ INSTANTIATE_TEST_SUITE_P(All, FormatsSlow,
                                            Codec{Format::e4m3, Rounding::rne, Overflow::saturate},
                                            Codec{Format::e5m2, Rounding::rne, Overflow::ieee},
                                            Codec{Format::e5m2, Rounding::rne, Overflow::saturate}),
-                         [](const auto& instance) {
-                           std::string name = oracle::describe(instance.param);
-                           std::ranges::replace(name, ' ', '_');
-                           return name;
-                         });
+                         name_of);
 
 }  // namespace
 }  // namespace ospsim

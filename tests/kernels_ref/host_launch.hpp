@@ -1,19 +1,25 @@
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OSPSIM_SWAP_CONTEXTS  // what sanitizers follow; ten times slower, for it asks the kernel
 #endif
 
 #include "kernels_ref/cuda/lane.hpp"
@@ -49,12 +55,25 @@ class HostBlock {
     std::iota(turns_.begin(), turns_.end(), 0);
     if (order == LaneOrder::descending) std::ranges::reverse(turns_);
     if (order == LaneOrder::shuffled) std::ranges::shuffle(turns_, std::mt19937(7));
-    for (int t = 0; t < threads; ++t) lanes_.push_back(std::make_unique<Fiber>());
+    for (int t = 0; t < threads; ++t) make(t);
   }
+  HostBlock(const HostBlock&) = delete;
+  HostBlock& operator=(const HostBlock&) = delete;
+#if defined(__SANITIZE_THREAD__)
+  ~HostBlock() {
+    for (const auto& lane : lanes_) __tsan_destroy_fiber(lane->tsan);
+  }
+#endif
 
-  int threads() const { return threads_; }
-  Meeting& everyone() { return everyone_; }
-  Meeting& warp_of(int thread) { return warps_[static_cast<std::size_t>(thread / warp_lanes)]; }
+  int threads() const {
+    return threads_;
+  }
+  Meeting& everyone() {
+    return everyone_;
+  }
+  Meeting& warp_of(int thread) {
+    return warps_[static_cast<std::size_t>(thread / warp_lanes)];
+  }
   unsigned char* shared() {
     const auto address = reinterpret_cast<std::uintptr_t>(shared_.data());
     return shared_.data() + (alignment - address % alignment) % alignment;
@@ -62,11 +81,11 @@ class HostBlock {
 
   /// Calls body(thread) in every lane and returns when all have returned. Shared memory starts as
   /// NaNs.
-  template <class Body>
-  void run(const Body& body) {
+  void run(std::function<void(int)> body) {
     std::ranges::fill(shared_, static_cast<unsigned char>(0xff));
+    body_ = std::move(body);
     int finished = 0;
-    for (int t = 0; t < threads_; ++t) start(t, body);
+    for (const auto& lane : lanes_) lane->done = false;
     while (finished < threads_) {
       progress_ = false;
       for (const int t : turns_) {
@@ -102,42 +121,40 @@ class HostBlock {
   }
 
  private:
-  static constexpr std::size_t alignment = 1024, stack_bytes = 256 * 1024;
+  static constexpr std::size_t alignment = 1024;
+#if defined(OSPSIM_SWAP_CONTEXTS)
+  static constexpr std::size_t stack_bytes = 256 * 1024;
+#else
+  static constexpr std::size_t stack_bytes = 64 * 1024;
+#endif
   struct Fiber {
     ucontext_t context{};
     std::unique_ptr<unsigned char[]> stack{new unsigned char[stack_bytes]};
-    bool done = false;
+    bool started = false, done = false;
+    jmp_buf resume;
     void* tsan = nullptr;
   };
 
-  template <class Body>
-  struct Start {
-    HostBlock* block;
-    const Body* body;
-    int thread;
-    static void go(unsigned low, unsigned high) {
-      const auto* const self = reinterpret_cast<const Start*>(
-          static_cast<std::uintptr_t>(low) | static_cast<std::uintptr_t>(high) << 32);
-      (*self->body)(self->thread);
-      self->block->lanes_[static_cast<std::size_t>(self->thread)]->done = true;
-      self->block->yield(self->thread);
+  /// What every fiber runs, block after block.
+  static void live(unsigned low, unsigned high, unsigned thread) {
+    auto* const self = reinterpret_cast<HostBlock*>(static_cast<std::uintptr_t>(low) |
+                                                    static_cast<std::uintptr_t>(high) << 32);
+    for (;;) {
+      self->body_(static_cast<int>(thread));
+      self->lanes_[thread]->done = true;
+      self->yield(static_cast<int>(thread));
     }
-  };
-
-  template <class Body>
-  void start(int thread, const Body& body) {
-    Fiber& lane = *lanes_[static_cast<std::size_t>(thread)];
-    lane.done = false;
+  }
+  void make(int thread) {
+    Fiber& lane = *lanes_.emplace_back(std::make_unique<Fiber>());
     getcontext(&lane.context);
     lane.context.uc_stack.ss_sp = lane.stack.get();
     lane.context.uc_stack.ss_size = stack_bytes;
     lane.context.uc_link = nullptr;
-    auto kept = std::make_shared<Start<Body>>(Start<Body>{this, &body, thread});
-    starts_.resize(static_cast<std::size_t>(threads_));
-    starts_[static_cast<std::size_t>(thread)] = kept;
-    const auto address = reinterpret_cast<std::uintptr_t>(kept.get());
-    makecontext(&lane.context, reinterpret_cast<void (*)()>(&Start<Body>::go), 2,
-                static_cast<unsigned>(address), static_cast<unsigned>(address >> 32));
+    const auto self = reinterpret_cast<std::uintptr_t>(this);
+    makecontext(&lane.context, reinterpret_cast<void (*)()>(&HostBlock::live), 3,
+                static_cast<unsigned>(self), static_cast<unsigned>(self >> 32),
+                static_cast<unsigned>(thread));
 #if defined(__SANITIZE_THREAD__)
     lane.tsan = __tsan_create_fiber(0);
 #endif
@@ -147,16 +164,26 @@ class HostBlock {
     host_tsan_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(lane.tsan, 0);
 #endif
+#if defined(OSPSIM_SWAP_CONTEXTS)
     swapcontext(&host_, &lane.context);
-#if defined(__SANITIZE_THREAD__)
-    if (lane.done) __tsan_destroy_fiber(lane.tsan);
+#else
+    if (_setjmp(host_) == 0) {
+      if (lane.started) _longjmp(lane.resume, 1);
+      lane.started = true;
+      setcontext(&lane.context);
+    }
 #endif
   }
   void yield(int thread) {
+    Fiber& lane = *lanes_[static_cast<std::size_t>(thread)];
 #if defined(__SANITIZE_THREAD__)
     __tsan_switch_to_fiber(host_tsan_, 0);
 #endif
-    swapcontext(&lanes_[static_cast<std::size_t>(thread)]->context, &host_);
+#if defined(OSPSIM_SWAP_CONTEXTS)
+    swapcontext(&lane.context, &host_);
+#else
+    if (_setjmp(lane.resume) == 0) _longjmp(host_, 1);
+#endif
   }
 
   int threads_;
@@ -165,8 +192,12 @@ class HostBlock {
   std::vector<unsigned char> shared_;
   std::vector<int> turns_;
   std::vector<std::unique_ptr<Fiber>> lanes_;
-  std::vector<std::shared_ptr<void>> starts_;
+  std::function<void(int)> body_;
+#if defined(OSPSIM_SWAP_CONTEXTS)
   ucontext_t host_{};
+#else
+  jmp_buf host_;
+#endif
   void* host_tsan_ = nullptr;
   bool progress_ = false;
 };

@@ -1,0 +1,301 @@
+#include "experiments/device/measure.cuh"
+#include "kernels_ref/attention/inplace.hpp"
+#include "kernels_ref/attention/plain_kernel.hpp"
+
+/// Attention of 40 heads of 128 channels, in bf16: by cuDNN, on sequences as they lie after a
+/// rearrangement and with that rearrangement; and by our own kernels.
+namespace ospsim {
+namespace {
+
+constexpr std::int64_t all_heads = 40, head_dim = 128;
+
+/// q, k, v and o of one size, k and v of `key_rows`.
+struct Tensors {
+  DeviceBuffer<Bfloat16> q, k, v, o;
+  Tensors(CudaExecutor& on, std::int64_t rows, std::int64_t key_rows, std::int64_t dim)
+      : q(normal_array(on, rows * dim, 1)),
+        k(normal_array(on, key_rows * dim, 2)),
+        v(normal_array(on, key_rows * dim, 3)),
+        o(on.array<Bfloat16>(rows * dim)) {}
+};
+
+/// Rows of one head, in double precision: `rows` from `first` on, or those that are named.
+std::vector<double> head_rows(CudaExecutor& on, const Bfloat16* x, std::int64_t row_stride,
+                              std::int64_t head, std::int64_t rows) {
+  on.wait();
+  std::vector<Bfloat16> bits(index(rows * head_dim));
+  check_cuda(cudaMemcpy2D(bits.data(), head_dim * 2, x + head * head_dim,
+                          static_cast<std::size_t>(row_stride) * 2, head_dim * 2,
+                          static_cast<std::size_t>(rows), cudaMemcpyDeviceToHost));
+  std::vector<double> to(bits.size());
+  for (std::size_t i = 0; i < bits.size(); ++i) to[i] = to_float(bits[i]);
+  return to;
+}
+
+/// softmax(q k^T / sqrt(d)) v of each query with the roundings to bf16 that no kernel avoids:
+/// weights before they meet v, and the result.
+std::vector<double> plain_in_bf16(const std::vector<double>& q, const std::vector<double>& k,
+                                  const std::vector<double>& v) {
+  const std::size_t d = head_dim, keys = k.size() / d;
+  std::vector<double> o(q.size()), p(keys);
+  for (std::size_t i = 0; i < q.size() / d; ++i) {
+    double largest = -INFINITY, sum = 0;
+    for (std::size_t j = 0; j < keys; ++j) {
+      double logit = 0;
+      for (std::size_t c = 0; c < d; ++c) logit += q[i * d + c] * k[j * d + c];
+      p[j] = logit / std::sqrt(static_cast<double>(d));
+      largest = std::max(largest, p[j]);
+    }
+    for (auto& weight : p) {
+      weight = std::exp(weight - largest);
+      sum += weight;
+      weight = round_to_bf16(static_cast<float>(weight));
+    }
+    for (std::size_t j = 0; j < keys; ++j)
+      for (std::size_t c = 0; c < d; ++c) o[i * d + c] += p[j] * v[j * d + c];
+    for (std::size_t c = 0; c < d; ++c)
+      o[i * d + c] = round_to_bf16(static_cast<float>(o[i * d + c] / sum));
+  }
+  return o;
+}
+
+/// Some queries of one head of one sequence against the naive back end: rows of q and o are named,
+/// keys are all rows of k and v.
+Check check_queries(const std::vector<double>& q, const std::vector<double>& k,
+                    const std::vector<double>& v, const std::vector<double>& o) {
+  const auto view = [](auto& x) {
+    return rows_first(x.data(), 1, std::ssize(x) / head_dim, head_dim);
+  };
+  std::vector<double> exact(q.size());
+  attention_forward<Backend::naive>(
+      group_of_all(std::ssize(q) / head_dim, std::ssize(k) / head_dim), view(q), view(k), view(v),
+      view(exact), {});
+  return check_of(
+      "relative L2 of sampled queries against double precision, at most twice that of double "
+      "precision with weights and result rounded to bf16",
+      relative_l2(o, exact), 2 * relative_l2(plain_in_bf16(q, k, v), exact));
+}
+
+std::vector<double> chosen(const std::vector<double>& rows,
+                           const std::vector<std::int64_t>& which) {
+  std::vector<double> some;
+  for (const auto row : which)
+    some.insert(some.end(), rows.begin() + row * head_dim, rows.begin() + (row + 1) * head_dim);
+  return some;
+}
+
+/// The last head of the last batch.
+Check check_batched(CudaExecutor& on, const BatchedAttention& a, std::int64_t keys,
+                    const Bfloat16* q, const Bfloat16* k, const Bfloat16* v, const Bfloat16* o) {
+  const std::int64_t batch = a.batches - 1, head = a.heads - 1;
+  const auto rows = [&](const Bfloat16* x, BatchStrides s, std::int64_t length) {
+    return head_rows(on, x + batch * s.batch_stride, s.row_stride, head, length);
+  };
+  const auto some = some_of(a.query_length, 16);
+  return check_queries(chosen(rows(q, a.q, a.query_length), some), rows(k, a.k, keys),
+                       rows(v, a.v, keys), chosen(rows(o, a.o, a.query_length), some));
+}
+
+/// The last head of the last sub-sequence, of tensors in the order of the grid.
+Check check_in_place(CudaExecutor& on, const Layout& layout, const Tensors& t,
+                     std::int64_t heads = all_heads) {
+  const auto tokens = layout.tokens_of(layout.subsequences() - 1);
+  const auto head = [&](const DeviceBuffer<Bfloat16>& x) {
+    return chosen(head_rows(on, x.data(), heads * head_dim, heads - 1, layout.grid().tokens()),
+                  tokens);
+  };
+  const auto some = some_of(std::ssize(tokens), 16);
+  return check_queries(chosen(head(t.q), some), head(t.k), head(t.v), chosen(head(t.o), some));
+}
+
+BatchedAttention sequences(std::int64_t batches, std::int64_t heads, std::int64_t length,
+                           std::int64_t spacing) {
+  const BatchStrides s{spacing * heads * head_dim, heads * head_dim};
+  return {.batches = batches,
+          .heads = heads,
+          .head_dim = head_dim,
+          .query_length = length,
+          .key_length = length,
+          .q = s,
+          .k = s,
+          .v = s,
+          .o = s};
+}
+
+constexpr const char* formula = "4 pairs heads head_dim";
+
+Count pairs(const BatchedAttention& a) {
+  return static_cast<Count>(a.batches) * static_cast<Count>(a.query_length) *
+         static_cast<Count>(a.key_length);
+}
+
+/// One call of cuDNN.
+void bare(CudaExecutor& on, Recorder& recorder, const std::string& name, const BatchedAttention& a,
+          std::int64_t key_rows) {
+  const Tensors t(on, a.batches * a.query_length, key_rows, a.heads * head_dim);
+  const auto start = [&] {
+    on.attention(Work::self_attention, a, t.q.data(), t.k.data(), t.v.data(), t.o.data());
+  };
+  check_cuda(cudaMemsetAsync(t.o.data(), 0xff, t.o.size() * 2, on.stream()));
+  const auto times_ms = measure_ms(on, kernel_repetitions, start);
+  const Check written = check_of(
+      "elements not written",
+      static_cast<double>(not_finite(on, t.o.data(), static_cast<std::int64_t>(t.o.size()))), 0);
+  recorder.row({.name = name,
+                .sizes = {{"batches", a.batches},
+                          {"heads", a.heads},
+                          {"queries", a.query_length},
+                          {"keys", a.key_length}},
+                .notes = {{"by", "cuDNN"}},
+                .cost = a.cost(pairs(a)),
+                .formula = formula,
+                .times_ms = times_ms,
+                .check = worst_of({written, check_batched(on, a, a.key_length, t.q.data(),
+                                                          t.k.data(), t.v.data(), t.o.data())})});
+}
+
+/// A sparse block's attention where q, k, v and o stay in the order of the grid: rearranged,
+/// called, rearranged back.
+void rearranged(CudaExecutor& on, Recorder& recorder, const Grid& grid, Phase phase) {
+  const Layout layout(parse_pattern("skiparse-2d", {2, 2, 2}), grid, phase);
+  const RowOrder in_place =
+                     row_order({parse_pattern("full", {}), grid, phase}, PaddingRows::left_out),
+                 order = row_order(layout, PaddingRows::left_out);
+  const std::int64_t rows = grid.tokens(), dim = all_heads * head_dim;
+  const auto there = row_map(in_place, order), back = row_map(order, in_place);
+  const auto there_map = on.upload(std::span<const std::int32_t>(there)),
+             back_map = on.upload(std::span<const std::int32_t>(back));
+  const Tensors t(on, rows, rows, dim);
+  const auto q = on.array<Bfloat16>(rows * dim), k = on.array<Bfloat16>(rows * dim),
+             v = on.array<Bfloat16>(rows * dim), o = on.array<Bfloat16>(rows * dim);
+  const auto move = [&](const Bfloat16* from, Bfloat16* to, const std::int32_t* map) {
+    on.launch(Work::rearrange, GatherRows{reinterpret_cast<const unsigned char*>(from),
+                                          reinterpret_cast<unsigned char*>(to), map, rows,
+                                          static_cast<std::int32_t>(dim * 2), dim * 2, dim * 2});
+  };
+  const auto attend = [&] {
+    for (const auto& run : equal_runs(order)) {
+      const std::int64_t at = order.first[index(run.first_subsequence)] * dim;
+      on.attention(Work::self_attention,
+                   sequences(run.subsequences, all_heads, run.length, run.spacing), q.data() + at,
+                   k.data() + at, v.data() + at, o.data() + at);
+    }
+  };
+  const auto start = [&] {
+    move(t.q.data(), q.data(), there_map.data());
+    move(t.k.data(), k.data(), there_map.data());
+    move(t.v.data(), v.data(), there_map.data());
+    attend();
+    move(o.data(), t.o.data(), back_map.data());
+  };
+  const auto times_ms = measure_ms(on, kernel_repetitions, start);
+  const auto attention_ms = measure_ms(on, kernel_repetitions, attend);
+
+  const std::int64_t last = layout.subsequences() - 1;
+  const auto tokens = layout.tokens_of(last);
+  const auto head = [&](const DeviceBuffer<Bfloat16>& x) {
+    return chosen(head_rows(on, x.data(), dim, all_heads - 1, rows), tokens);
+  };
+  const auto some = some_of(std::ssize(tokens), 16);
+  const auto keys = head(t.k), values = head(t.v);
+  const Check check = check_queries(chosen(head(t.q), some), keys, values, chosen(head(t.o), some));
+  const Cost cost =
+      attention_forward_cost(attended_pairs(layout), all_heads, rows, rows, head_dim, 2);
+  for (const bool whole : {true, false})
+    recorder.row({.name = whole ? "sparse block's attention, rearranged"
+                                : "sparse block's attention, already rearranged",
+                  .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", all_heads}},
+                  .notes = {{"pattern", "skiparse-2d, ratio 2"},
+                            {"phase", std::string(to_string(phase))},
+                            {"by", "cuDNN"}},
+                  .cost = cost,
+                  .formula = formula,
+                  .times_ms = whole ? times_ms : attention_ms,
+                  .check = check});
+}
+
+/// Our own kernels on tensors in the order of the grid.
+void in_place(CudaExecutor& on, Recorder& recorder, const Grid& grid, const Pattern& pattern,
+              Phase phase) {
+  const Layout layout(pattern, grid, phase);
+  const std::int64_t rows = grid.tokens(), dim = all_heads * head_dim;
+  Tensors t(on, rows, rows, dim);
+  for (const int version : {1, 2, 3}) {
+    InPlaceAttention attention(layout, all_heads, {.version = version});
+    attention.prepare({t.q.data(), t.k.data(), t.v.data(), t.o.data(), nullptr, dim});
+    poison(on, t.o);
+    const auto times_ms =
+        measure_ms(on, kernel_repetitions, [&] { attention.execute(on.stream()); });
+    const Check written = check_of("elements not written",
+                                   static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0);
+    recorder.row({.name = "attention in place",
+                  .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", all_heads}},
+                  .notes = {{"pattern", pattern.name},
+                            {"phase", std::string(to_string(phase))},
+                            {"by", "ospsim, version " + std::to_string(version)}},
+                  .cost = attention.cost(),
+                  .formula = formula,
+                  .times_ms = times_ms,
+                  .check = worst_of({written, check_in_place(on, layout, t)})});
+  }
+}
+
+/// The plain kernel, on one head.
+void plain(CudaExecutor& on, Recorder& recorder, const Grid& grid) {
+  const Layout layout(parse_pattern("skiparse-2d", {2, 2, 2}), grid, Phase::token);
+  const std::int64_t rows = grid.tokens();
+  const Tensors t(on, rows, rows, head_dim);
+  const KeyLists lists(groups_in_place(layout));
+  const auto queries = on.upload(std::span<const QueryKeys>(lists.queries));
+  const auto keys = on.upload(std::span<const std::int32_t>(lists.keys));
+  const auto view = [&](auto* x) { return rows_first(x, 1, rows, head_dim); };
+  const PlainAttention<Bfloat16> kernel{.q = view(static_cast<const Bfloat16*>(t.q.data())),
+                                        .k = view(static_cast<const Bfloat16*>(t.k.data())),
+                                        .v = view(static_cast<const Bfloat16*>(t.v.data())),
+                                        .o = view(t.o.data()),
+                                        .queries = queries.data(),
+                                        .query_count = std::ssize(lists.queries),
+                                        .keys = keys.data(),
+                                        .pairs = static_cast<std::int64_t>(attended_pairs(layout))};
+  const auto times_ms = measure_ms(on, 10, [&] { on.launch(Work::self_attention, kernel); });
+  recorder.row(
+      {.name = "attention in place, one head",
+       .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", 1}},
+       .notes = {{"pattern", "skiparse-2d"}, {"phase", "token"}, {"by", "ospsim, plain kernel"}},
+       .cost = kernel.cost(),
+       .formula = formula,
+       .times_ms = times_ms,
+       .check = check_in_place(on, layout, t, 1)});
+}
+
+}  // namespace
+
+void record_attention(CudaExecutor& on, Recorder& recorder) {
+  for (const std::int64_t tokens : {75600, 80640})
+    for (const std::int64_t ranks : {1, 2, 4, 8}) {
+      const std::int64_t heads = all_heads / ranks;
+      bare(on, recorder, "full attention", sequences(1, heads, tokens, tokens), tokens);
+    }
+  bare(on, recorder, "sub-sequences, 768P", sequences(4, 40, 20160, 20160), 80640);
+  bare(on, recorder, "sub-sequences, 768P, one of 2 ranks", sequences(2, 40, 20160, 20160), 40320);
+  bare(on, recorder, "sub-sequences, 768P, one of 4 ranks", sequences(1, 40, 20160, 20160), 20160);
+  bare(on, recorder, "sub-sequences, 768P, one of 8 ranks", sequences(1, 20, 20160, 20160), 20160);
+  const Pattern skiparse = parse_pattern("skiparse-2d", {2, 2, 2});
+  for (const Grid grid : {Grid{21, 48, 80}, Grid{21, 45, 80}})
+    for (const Phase phase : {Phase::token, Phase::group}) {
+      rearranged(on, recorder, grid, phase);
+      in_place(on, recorder, grid, skiparse, phase);
+    }
+  in_place(on, recorder, {21, 48, 80}, parse_pattern("full", {}), Phase::token);
+  plain(on, recorder, {21, 48, 80});
+
+  BatchedAttention text = sequences(1, 40, 80640, 80640);
+  text.key_length = 512;
+  bare(on, recorder, "cross-attention, one text", text, 512);
+  text = sequences(4, 40, 20160, 20160);
+  text.key_length = 512;
+  text.k.batch_stride = text.v.batch_stride = std::int64_t{512} * 40 * head_dim;
+  bare(on, recorder, "cross-attention, a text for every sub-sequence", text, 4 * 512);
+}
+
+}  // namespace ospsim

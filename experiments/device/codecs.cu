@@ -1,0 +1,178 @@
+#include <cstring>
+#include <numeric>
+
+#include "experiments/device/measure.cuh"
+#include "kernels_ref/formats/quantize.hpp"
+
+/// The 8-bit codecs: their speed on a hidden state of a 768P video, held against the copy
+/// bandwidth; and every float32 there is, encoded on the device and on the host, bit by bit.
+namespace ospsim {
+namespace {
+
+constexpr std::int64_t elements = std::int64_t{80640} * 5120;
+constexpr std::int64_t compared = std::int64_t{1} << 22;
+
+/// x[i] = the float32 with the bits first + i.
+struct CountBits {
+  static constexpr int threads = 256;
+  float* x;
+  std::int64_t size;
+  std::uint32_t first;
+  std::int64_t blocks() const { return size / threads; }
+  std::size_t shared_bytes() const { return 0; }
+  template <class Lane>
+  OSPSIM_HOST_DEVICE void operator()(Lane& lane) const {
+    const std::int64_t i = lane.block() * threads + lane.thread();
+    x[i] = std::bit_cast<float>(first + static_cast<std::uint32_t>(i));
+  }
+};
+
+struct NamedCodec {
+  const char* name;
+  Codec codec;
+};
+constexpr Codec codec(Format format, Rounding rounding, Overflow overflow) {
+  return {.format = format, .rounding = rounding, .overflow = overflow};
+}
+
+void compare_all_floats(CudaExecutor& on, Recorder& recorder) {
+  const NamedCodec codecs[] = {
+      {"hif8, ta, ieee", codec(Format::hif8, Rounding::ta, Overflow::ieee)},
+      {"hif8, ta, saturate", codec(Format::hif8, Rounding::ta, Overflow::saturate)},
+      {"hif8, rne, saturate", codec(Format::hif8, Rounding::rne, Overflow::saturate)},
+      {"hif8, hybrid, ieee", codec(Format::hif8, Rounding::hybrid, Overflow::ieee)},
+      {"e4m3, rne, ieee", codec(Format::e4m3, Rounding::rne, Overflow::ieee)},
+      {"e4m3, rne, saturate", codec(Format::e4m3, Rounding::rne, Overflow::saturate)},
+      {"e5m2, rne, ieee", codec(Format::e5m2, Rounding::rne, Overflow::ieee)},
+      {"e5m2, rne, saturate", codec(Format::e5m2, Rounding::rne, Overflow::saturate)}};
+  const std::int64_t chunk = std::int64_t{1} << 28, all = std::int64_t{1} << 32;
+  const auto x = on.array<float>(chunk);
+  const auto codes = on.array<std::uint8_t>(chunk);
+  std::vector<float> host(index(chunk));
+  std::vector<std::uint8_t> expected(index(chunk));
+  std::vector<std::int64_t> wrong(std::size(codecs));
+  for (std::int64_t first = 0; first < all; first += chunk) {
+    launch(on.stream(), CountBits{x.data(), chunk, static_cast<std::uint32_t>(first)});
+    on.wait();
+    x.copy_to(host);
+    for (std::size_t c = 0; c < std::size(codecs); ++c) {
+      with_quantize(codecs[c].codec, x.data(), codes.data(), chunk, TensorScale{},
+                    [&](const auto& kernel) { launch(on.stream(), kernel); });
+      encode<Backend::cpu>(codecs[c].codec, std::span<const float>(host), expected);
+      const auto got = download(on, codes.data(), chunk);
+      wrong[c] += std::transform_reduce(
+          got.begin(), got.end(), expected.begin(), std::int64_t{0}, std::plus<>{},
+          [](std::uint8_t a, std::uint8_t b) { return static_cast<std::int64_t>(a != b); });
+    }
+  }
+  for (std::size_t c = 0; c < std::size(codecs); ++c)
+    recorder.row(
+        {.name = "every float32",
+         .sizes = {{"elements", all}},
+         .notes = {{"codec", codecs[c].name}},
+         .check = check_of("codes that differ from the host's", static_cast<double>(wrong[c]), 0)});
+}
+
+/// The first numbers of what a kernel made, against the cpu back end.
+template <class T, class Result>
+Check check_start(CudaExecutor& on, const Codec& c, float scale, const T* x, const Result* got) {
+  const auto from = download(on, x, compared);
+  const auto to = download(on, got, compared);
+  std::vector<Result> expected(index(compared));
+  if constexpr (std::is_same_v<Result, std::uint8_t>)
+    encode<Backend::cpu>(c, std::span<const T>(from), expected, scale);
+  else
+    quantize_dequantize<Backend::cpu>(c, std::span<const T>(from), std::span<T>(expected), scale);
+  std::int64_t wrong = 0;
+  for (std::size_t i = 0; i < to.size(); ++i)
+    wrong += std::memcmp(&to[i], &expected[i], sizeof(Result)) != 0;
+  return check_of("bits of 2^22 elements that differ from the cpu back end's",
+                  static_cast<double>(wrong), 0);
+}
+
+template <class T>
+void record_speed(CudaExecutor& on, Recorder& recorder, const char* type) {
+  DeviceBuffer<T> x = on.array<T>(elements), y = on.array<T>(elements);
+  {
+    // Normal numbers in T, by way of the host for a part that repeats.
+    std::vector<T> part(std::size_t{1} << 22);
+    for (std::size_t i = 0; i < part.size(); ++i) narrow(FillNormal::number(5, i), part[i]);
+    for (std::int64_t at = 0; at < elements; at += std::ssize(part))
+      check_cuda(cudaMemcpy(x.data() + at, part.data(),
+                            std::min(part.size(), index(elements - at)) * sizeof(T),
+                            cudaMemcpyHostToDevice));
+  }
+  const auto codes = on.array<std::uint8_t>(elements);
+  const auto found = on.array<DeviceAmax>(1);
+  const auto find = [&] {
+    check_cuda(cudaMemsetAsync(found.data(), 0, sizeof(DeviceAmax), on.stream()));
+    launch(on.stream(), FindAmax<T>{x.data(), found.data(), elements});
+  };
+  const auto row = [&](const std::string& name, const std::string& what, Cost cost,
+                       const std::string& formula, const Check& check, const auto& start) {
+    recorder.row({.name = name,
+                  .sizes = {{"elements", elements}},
+                  .notes = {{"codec", what}, {"type", type}},
+                  .cost = cost,
+                  .formula = formula,
+                  .times_ms = measure_ms(on, kernel_repetitions, start),
+                  .check = check});
+  };
+  find();
+  const Amax exact = amax<Backend::cpu>(std::span<const T>(download(on, x.data(), elements)));
+  const DeviceAmax got = download(on, found.data(), 1)[0];
+  row("amax", "none", FindAmax<T>{nullptr, nullptr, elements}.cost(), "elements of x",
+      check_of("difference from the cpu back end's",
+               std::abs(exact.amax - std::bit_cast<float>(got.largest)) +
+                   static_cast<double>(got.not_finite),
+               0),
+      find);
+
+  for (const auto& [name, c] :
+       {NamedCodec{"hif8, ta", codec(Format::hif8, Rounding::ta, Overflow::saturate)},
+        NamedCodec{"hif8, hybrid", codec(Format::hif8, Rounding::hybrid, Overflow::saturate)},
+        NamedCodec{"e4m3, rne", codec(Format::e4m3, Rounding::rne, Overflow::saturate)},
+        NamedCodec{"e5m2, rne", codec(Format::e5m2, Rounding::rne, Overflow::saturate)}}) {
+    const float scale = 3.1f;
+    const auto start = [&](auto* to, const TensorScale& s) {
+      with_quantize(c, x.data(), to, elements, s,
+                    [&](const auto& kernel) { launch(on.stream(), kernel); });
+    };
+    start(codes.data(), {scale});
+    row("encode", name, encode_cost(elements, sizeof(T)), "x read, codes written",
+        check_start(on, c, scale, x.data(), codes.data()), [&] { start(codes.data(), {scale}); });
+
+    const Dequantize<T> decoding{c.format, codes.data(), y.data(), elements, {scale}};
+    launch(on.stream(), decoding);
+    row("decode", name, decode_cost(elements, sizeof(T)), "codes read, x written",
+        check_start(on, c, scale, x.data(), y.data()), [&] { launch(on.stream(), decoding); });
+
+    poison(on, y);
+    start(y.data(), {scale});
+    row("quantize-dequantize", name, quantize_dequantize_cost(elements, sizeof(T)),
+        "x read, y written", check_start(on, c, scale, x.data(), y.data()),
+        [&] { start(y.data(), {scale}); });
+
+    const Quantization recipe = paper_forward();
+    const auto current = [&] {
+      find();
+      start(y.data(), {.amax = found.data(), .recipe = recipe});
+    };
+    poison(on, y);
+    current();
+    row("current scaling: amax, quantize-dequantize", name,
+        amax_cost(elements, sizeof(T)) + quantize_dequantize_cost(elements, sizeof(T)),
+        "x read twice, y written",
+        check_start(on, c, scale_of(recipe, exact.amax), x.data(), y.data()), current);
+  }
+}
+
+}  // namespace
+
+void record_codecs(CudaExecutor& on, Recorder& recorder) {
+  record_speed<Bfloat16>(on, recorder, "bf16");
+  record_speed<float>(on, recorder, "f32");
+  compare_all_floats(on, recorder);
+}
+
+}  // namespace ospsim

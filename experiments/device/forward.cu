@@ -1,0 +1,162 @@
+#include <optional>
+
+#include "experiments/device/measure.cuh"
+#include "kernels_ref/block/dit_block.hpp"
+#include "sim/model/device_model.hpp"
+
+/// Forward passes of a whole model, as CUDA graphs: the paper's two models as its code arranges
+/// them; OSP-Next otherwise arranged, one choice after the other; and one rank's share of 2, 4 and
+/// 8.
+namespace ospsim {
+namespace {
+
+using Weights = DeviceModelWeights<CudaExecutor>;
+using Device = DeviceModel<CudaExecutor>;
+
+struct Video {
+  const char* name;
+  Grid grid;
+};
+constexpr Video videos[] = {{"720p", {21, 45, 80}}, {"768p", {21, 48, 80}}};
+
+// ---- A small model against the naive back end --------------------------------------------------
+
+std::vector<double> read(CudaExecutor& on, const Bfloat16* from, std::int64_t size) {
+  return download_bf16(on, from, size);
+}
+std::vector<double> read(CudaExecutor& on, const float* from, std::int64_t size) {
+  const auto values = download(on, from, size);
+  return {values.begin(), values.end()};
+}
+
+DitBlockWeights<double> naive_weights(CudaExecutor& on, const Model& model,
+                                      const DeviceBlockWeights& from) {
+  const std::int64_t dim = model.dim(), ffn_dim = model.ffn_dim;
+  const auto linear = [&](const DeviceLinear& w, std::int64_t in, std::int64_t out) {
+    return LinearWeights<double>{read(on, w.weight, in * out), read(on, w.bias, out)};
+  };
+  const auto attention = [&](const DeviceAttentionWeights& w) {
+    return AttentionWeights<double>{linear(w.q, dim, dim),   linear(w.k, dim, dim),
+                                    linear(w.v, dim, dim),   linear(w.o, dim, dim),
+                                    read(on, w.q_norm, dim), read(on, w.k_norm, dim)};
+  };
+  return {attention(from.self_attention),        attention(from.cross_attention),
+          read(on, from.cross_norm_weight, dim), read(on, from.cross_norm_bias, dim),
+          linear(from.ffn_up, dim, ffn_dim),     linear(from.ffn_down, ffn_dim, dim)};
+}
+
+/// Six blocks of two heads of 128 on a ragged grid, through the same code as the large ones.
+Check check_small(CudaExecutor& on, const std::string& name, const DeviceModelOptions& options) {
+  Model model = find_model(name);
+  model.layers = 6;
+  model.heads = 2;
+  model.ffn_dim = 512;
+  model.text_tokens = 24;
+  model.full_blocks = model.full_blocks == 40 ? 6 : 2;
+  const Grid grid{3, 6, 9};
+  Weights weights(on, model, 3);
+  Device device(on, model, weights, grid, options);
+  const std::int64_t rows = grid.tokens(), dim = model.dim();
+  auto x = read(on, device.input(), rows * dim);
+  const auto text = read(on, device.text(), model.text_tokens * dim);
+  const auto positions = positions_in_place(grid);
+  const auto schedule = block_schedule(model);
+  for (std::int64_t layer = 0; layer < model.layers; ++layer) {
+    const auto& block = weights.block(layer);
+    const auto modulation = read(on, block.modulation, 6 * dim);
+    const auto groups = groups_in_place(block_layout(model, grid, schedule[index(layer)]));
+    std::vector<double> y(x.size());
+    DitBlockActivations<double> activations;
+    dit_block_forward<Backend::naive>({rows, model.text_tokens, dim, model.heads, model.ffn_dim},
+                                      naive_weights(on, model, block),
+                                      {x, text, modulation, groups, positions}, y, activations);
+    x = std::move(y);
+  }
+  // Some 20 tensors a block are rounded to 8 bits, or to 4 with hif8.
+  return check_of("relative L2 of a six-block model on 3x6x9 against double precision",
+                  relative_l2(read(on, device.forward(), rows * dim), x),
+                  options.choices.hif8 ? 0.25 : 0.02);
+}
+
+// ---- The large ones ----------------------------------------------------------------------------
+
+std::string padding_text(PaddingRows padding) {
+  return padding == PaddingRows::kept ? "kept" : "left out";
+}
+
+void record(CudaExecutor& on, Recorder& recorder, const Weights& weights, const std::string& name,
+            const Video& video, const DeviceModelOptions& options) {
+  const Model model = find_model(name);
+  Device device(on, model, weights, video.grid, options);
+  device.forward();  // makes plans; workspaces cannot be had during a capture
+  Bfloat16* result = nullptr;
+  on.wait();
+  const CudaGraph graph(on.stream(), [&] {
+    device.reset();
+    result = device.forward();
+  });
+  auto times_ms = measure_ms(on, forward_repetitions, [&] { graph.launch(on.stream()); });
+  const Check finite =
+      check_of("numbers of the result that are not finite",
+               static_cast<double>(not_finite(on, result, device.rows() * model.dim())), 0);
+
+  on.start_profile();
+  device.forward();
+  const auto parts = on.stop_profile();
+  Row row{
+      .name = name,
+      .sizes = {{"t", video.grid.t},
+                {"h", video.grid.h},
+                {"w", video.grid.w},
+                {"ranks", options.ranks}},
+      .notes = {{"video", video.name},
+                {"padding", padding_text(options.padding)},
+                {"text", options.choices.text_once ? "once" : "per sub-sequence"},
+                {"rearrange", options.choices.rearrange_with_norm ? "with norm" : "alone"},
+                {"numbers", options.choices.hif8 ? "hif8, emulated" : "bf16"}},
+      .cost = {.flops = forward_flops(model, video.grid, PaddingWork::valid).all /
+                        static_cast<double>(options.ranks)},
+      .formula =
+          "products of all blocks, attention over valid tokens, over ranks; what the "
+          "paper's arrangement costs, whatever this one does",
+      .times_ms = std::move(times_ms),
+      .check = options.ranks == 1 ? worst_of({check_small(on, name, options), finite}) : finite};
+  for (int w = 0; w < work_kinds; ++w)
+    row.parts_ms.emplace_back(to_string(static_cast<Work>(w)), parts[static_cast<std::size_t>(w)]);
+  recorder.row(row);
+}
+
+constexpr ForwardChoices as_the_paper{};
+
+}  // namespace
+
+void record_forward(CudaExecutor& on, Recorder& recorder) {
+  const Weights weights(on, find_model("wan2.1-14b"), 1);
+  for (const auto& video : videos)
+    for (const auto* const name : {"wan2.1-14b", "osp-next-14b"})
+      record(on, recorder, weights, name, video, {PaddingRows::kept, as_the_paper});
+}
+
+void record_choices(CudaExecutor& on, Recorder& recorder) {
+  Weights weights(on, find_model("osp-next-14b"), 1);
+  const char* const osp = "osp-next-14b";
+  for (const auto& video : videos) {
+    const bool padded = video.grid.h % 4 != 0;
+    if (padded) record(on, recorder, weights, osp, video, {PaddingRows::left_out, as_the_paper});
+    record(on, recorder, weights, osp, video, {PaddingRows::left_out, {.text_once = true}});
+    record(on, recorder, weights, osp, video,
+           {PaddingRows::left_out, {.text_once = true, .rearrange_with_norm = true}});
+  }
+  weights.quantize();
+  record(on, recorder, weights, osp, videos[1], {PaddingRows::kept, {.hif8 = true}});
+}
+
+void record_ranks(CudaExecutor& on, Recorder& recorder) {
+  const Weights weights(on, find_model("wan2.1-14b"), 1);
+  for (const std::int64_t ranks : {2, 4, 8})
+    for (const auto& video : videos)
+      for (const auto* const name : {"wan2.1-14b", "osp-next-14b"})
+        record(on, recorder, weights, name, video, {PaddingRows::kept, as_the_paper, ranks});
+}
+
+}  // namespace ospsim

@@ -1,0 +1,111 @@
+#include "experiments/device/measure.cuh"
+#include "kernels_ref/block/gelu.hpp"
+#include "kernels_ref/block/linear.hpp"
+
+/// The products of a block by cuBLASLt, at the rows of one device and of one of 2, 4 and 8, in bf16
+/// and from e4m3: what 8-bit tensor cores would make of them.
+namespace ospsim {
+namespace {
+
+constexpr std::int64_t dim = 5120, ffn_dim = 13824;
+
+/// The operands of a product as double precision sees them.
+class Operand {
+ public:
+  Operand(CudaExecutor& on, const DeviceBuffer<Bfloat16>& numbers,
+          const DeviceBuffer<std::uint8_t>& codes, bool eight_bits)
+      : on_(on), numbers_(numbers), codes_(codes), eight_bits_(eight_bits) {}
+
+  const void* data() const {
+    return eight_bits_ ? static_cast<const void*>(codes_.data()) : numbers_.data();
+  }
+  std::vector<double> read(std::int64_t first, std::int64_t size) const {
+    if (!eight_bits_) return download_bf16(on_, numbers_.data() + first, size);
+    std::vector<double> to;
+    for (const auto code : download(on_, codes_.data() + first, size))
+      to.push_back(decode(Format::e4m3, code));
+    return to;
+  }
+
+ private:
+  CudaExecutor& on_;
+  const DeviceBuffer<Bfloat16>& numbers_;
+  const DeviceBuffer<std::uint8_t>& codes_;
+  bool eight_bits_;
+};
+
+/// A few rows and columns of y against the naive back end.
+Check check_product(CudaExecutor& on, const Product& product, const Operand& x,
+                    const Operand& weight, const Bfloat16* bias, const Bfloat16* y) {
+  const auto& [rows, in, out] = product.shape;
+  const std::int64_t count = 16;
+  std::vector<double> xs, weights, biases, got;
+  const auto some_rows = some_of(rows, count), some_columns = some_of(out, count);
+  for (const auto row : some_rows) {
+    const auto one = x.read(row * in, in);
+    xs.insert(xs.end(), one.begin(), one.end());
+    for (const auto column : some_columns)
+      got.push_back(download_bf16(on, y + row * out + column, 1)[0]);
+  }
+  for (const auto column : some_columns) {
+    const auto one = weight.read(column * in, in);
+    weights.insert(weights.end(), one.begin(), one.end());
+    biases.push_back(download_bf16(on, bias + column, 1)[0]);
+  }
+  std::vector<double> exact(got.size());
+  linear_forward<Backend::naive>({count, in, count}, xs, weights, biases, exact);
+  if (product.gelu) gelu_tanh_forward<Backend::naive>(std::vector(exact), exact);
+  auto rounded = exact;
+  for (auto& v : rounded) v = round_to_bf16(static_cast<float>(v));
+  return check_of(
+      "relative L2 of 256 sampled elements against double precision, at most twice that of one "
+      "rounding to bf16",
+      relative_l2(got, exact), 2 * relative_l2(rounded, exact));
+}
+
+}  // namespace
+
+void record_linear(CudaExecutor& on, Recorder& recorder) {
+  struct Layer {
+    const char* name;
+    std::int64_t in, out;
+    bool gelu;
+  };
+  const Layer layers[] = {{"projection", dim, dim, false},
+                          {"ffn_up", dim, ffn_dim, true},
+                          {"ffn_down", ffn_dim, dim, false}};
+  const std::int64_t most_rows = 80640;
+  const auto x = normal_array(on, most_rows * ffn_dim, 1);
+  const auto weight = normal_array(on, dim * ffn_dim, 2), bias = normal_array(on, ffn_dim, 3);
+  const auto x_codes = e4m3_codes(on, x), weight_codes = e4m3_codes(on, weight);
+  auto y = on.array<Bfloat16>(most_rows * ffn_dim);
+  for (const std::int64_t rows : {80640, 75600, 40320, 20160, 10080, 37800, 18900, 9450, 2048, 512})
+    for (const auto& layer : layers) {
+      if (rows <= 2048 && layer.in + layer.out != 2 * dim) continue;  // the text has no FFN
+      for (const auto operands : {Product::Operands::bf16, Product::Operands::e4m3}) {
+        const bool eight_bits = operands == Product::Operands::e4m3;
+        const Product product{
+            .shape = {rows, layer.in, layer.out}, .gelu = layer.gelu, .operands = operands};
+        const Operand of_x(on, x, x_codes, eight_bits),
+            of_weight(on, weight, weight_codes, eight_bits);
+        poison(on, y);
+        const auto times_ms = measure_ms(on, kernel_repetitions, [&] {
+          on.linear(Work::projection, product, of_x.data(), of_weight.data(), bias.data(),
+                    y.data());
+        });
+        const Check check =
+            worst_of({check_of("all elements written and finite",
+                               static_cast<double>(not_finite(on, y.data(), rows * layer.out)), 0),
+                      check_product(on, product, of_x, of_weight, bias.data(), y.data())});
+        recorder.row({.name = layer.name,
+                      .sizes = {{"rows", rows}, {"in", layer.in}, {"out", layer.out}},
+                      .notes = {{"operands", eight_bits ? "e4m3" : "bf16"}, {"by", "cuBLASLt"}},
+                      .cost = product.cost(),
+                      .formula = "2 rows in out",
+                      .times_ms = times_ms,
+                      .check = check});
+      }
+    }
+}
+
+}  // namespace ospsim

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "experiments/device/record.hpp"
+#include "experiments/median.hpp"
+#include "kernels_ref/cuda/executor.cuh"
+#include "kernels_ref/index.hpp"
+
+namespace ospsim {
+
+/// The milliseconds of each repetition of what `start` puts on the stream, after one more to warm
+/// up.
+template <class Start>
+std::vector<double> measure_ms(CudaExecutor& on, int repetitions, const Start& start) {
+  start();
+  std::vector<CudaEvent> starts(index(repetitions)), stops(index(repetitions));
+  for (std::size_t r = 0; r < starts.size(); ++r) {
+    starts[r].record(on.stream());
+    start();
+    stops[r].record(on.stream());
+  }
+  std::vector<double> ms;
+  for (std::size_t r = 0; r < starts.size(); ++r) ms.push_back(stops[r].ms_since(starts[r]));
+  return ms;
+}
+
+/// Fills device memory with bytes 0xff: NaNs, in every floating-point type here.
+template <class T>
+void poison(CudaExecutor& on, DeviceBuffer<T>& to) {
+  check_cuda(cudaMemsetAsync(to.data(), 0xff, to.size() * sizeof(T), on.stream()));
+}
+
+template <class T>
+std::vector<T> download(CudaExecutor& on, const T* from, std::int64_t size) {
+  on.wait();
+  std::vector<T> to(index(size));
+  check_cuda(cudaMemcpy(to.data(), from, to.size() * sizeof(T), cudaMemcpyDeviceToHost));
+  return to;
+}
+
+/// `size` numbers in double precision.
+inline std::vector<double> download_bf16(CudaExecutor& on, const Bfloat16* from,
+                                         std::int64_t size) {
+  const auto bits = download(on, from, size);
+  std::vector<double> to(bits.size());
+  for (std::size_t i = 0; i < bits.size(); ++i) to[i] = to_float(bits[i]);
+  return to;
+}
+
+/// How many numbers of a tensor are NaN or Inf; of a tensor that was poisoned: or not written.
+std::int64_t not_finite(CudaExecutor& on, const Bfloat16* x, std::int64_t size);
+
+/// A tensor of about normal numbers.
+inline DeviceBuffer<Bfloat16> normal_array(CudaExecutor& on, std::int64_t size,
+                                           std::uint64_t seed) {
+  auto x = on.array<Bfloat16>(size);
+  on.launch(Work::norm, FillNormal{x.data(), size, 1, 0, seed});
+  return x;
+}
+
+/// The same numbers as e4m3, without a scale.
+DeviceBuffer<std::uint8_t> e4m3_codes(CudaExecutor& on, const DeviceBuffer<Bfloat16>& x);
+
+/// Different numbers below `limit`, drawn at random.
+inline std::vector<std::int64_t> some_of(std::int64_t limit, std::int64_t count) {
+  std::mt19937_64 random(1);
+  std::vector<std::int64_t> all(index(limit)), some;
+  for (std::int64_t i = 0; i < limit; ++i) all[index(i)] = i;
+  std::sample(all.begin(), all.end(), std::back_inserter(some), count, random);
+  return some;
+}
+
+/// |a - b| / |b| in the Euclidean norm.
+inline double relative_l2(const std::vector<double>& a, const std::vector<double>& b) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+inline constexpr int kernel_repetitions = 20, forward_repetitions = 3;
+
+/// The best of `kernel_repetitions`: nothing of the run can be faster.
+Ceilings measure_ceilings(CudaExecutor& on);
+
+// The parts of a run. Each says what it is in its file.
+void record_memory(CudaExecutor& on, Recorder& recorder);
+void record_codecs(CudaExecutor& on, Recorder& recorder);
+void record_attention(CudaExecutor& on, Recorder& recorder);
+void record_linear(CudaExecutor& on, Recorder& recorder);
+void record_forward(CudaExecutor& on, Recorder& recorder);
+void record_choices(CudaExecutor& on, Recorder& recorder);
+void record_ranks(CudaExecutor& on, Recorder& recorder);
+
+}  // namespace ospsim

@@ -1,0 +1,254 @@
+#include "experiments/device/measure.cuh"
+#include "kernels_ref/block/modulation.hpp"
+#include "kernels_ref/block/norm.hpp"
+
+/// Kernels that move data: rearrangement, packing, and what a block does between its products, at
+/// the sizes of a 768P and a 720P video. Their floor is the copy bandwidth.
+namespace ospsim {
+namespace {
+
+constexpr std::int64_t dim = 5120, heads = 40, head_dim = 128;
+constexpr std::int64_t checked_rows = 24;
+constexpr double half_ulp = 0x1p-8;  ///< the largest relative error of one rounding to bf16
+
+/// The rows of a tensor in double precision.
+std::vector<double> rows_of(CudaExecutor& on, const Bfloat16* x,
+                            const std::vector<std::int64_t>& rows) {
+  std::vector<double> all;
+  for (const auto row : rows) {
+    const auto one =
+        row < 0 ? std::vector<double>(index(dim)) : download_bf16(on, x + row * dim, dim);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  return all;
+}
+
+/// Every element within one rounding to bf16 of the exact one, and what float32 adds.
+Check check_rounded(const std::vector<double>& got, const std::vector<double>& exact) {
+  double worst = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double error = std::abs(got[i] - exact[i]) / (std::abs(exact[i]) + 1e-2);
+    if (!(error <= worst)) worst = error;
+  }
+  return check_of(
+      "largest error of sampled rows against double precision, relative to |x| + 0.01; "
+      "one rounding to bf16 and 1 % of it",
+      worst, 1.01 * half_ulp);
+}
+
+Layout layout(const char* pattern, const Grid& grid, Phase phase = Phase::token) {
+  return {parse_pattern(pattern, {2, 2, 2}), grid, phase};
+}
+
+/// Rows of `bytes` gathered by a map; checked to the bit on a sample.
+void gather(CudaExecutor& on, Recorder& recorder, const std::string& name,
+            const std::vector<std::int32_t>& map, std::int64_t from_rows, std::int64_t row_bytes) {
+  const std::int64_t width = row_bytes / 2, rows = std::ssize(map);
+  const auto from = normal_array(on, from_rows * width, 1);
+  auto to = on.array<Bfloat16>(rows * width);
+  const auto source = on.upload(std::span<const std::int32_t>(map));
+  const GatherRows kernel{reinterpret_cast<const unsigned char*>(from.data()),
+                          reinterpret_cast<unsigned char*>(to.data()),
+                          source.data(),
+                          rows,
+                          static_cast<std::int32_t>(row_bytes),
+                          row_bytes,
+                          row_bytes};
+  poison(on, to);
+  const auto times_ms =
+      measure_ms(on, kernel_repetitions, [&] { on.launch(Work::rearrange, kernel); });
+  std::int64_t wrong = not_finite(on, to.data(), rows * width);
+  for (const auto row : some_of(rows, 256)) {
+    const auto got = download(on, to.data() + row * width, width);
+    const std::int64_t at = map[index(row)];
+    const auto expected = at < 0 ? std::vector<Bfloat16>(index(width))
+                                 : download(on, from.data() + at * width, width);
+    wrong += got != expected;
+  }
+  recorder.row({.name = name,
+                .sizes = {{"rows", rows}, {"row_bytes", row_bytes}},
+                .cost = kernel.cost(),
+                .formula = "rows (2 row_bytes + 4)",
+                .times_ms = times_ms,
+                .check = check_of("elements not written, and rows of 256 sampled that differ",
+                                  static_cast<double>(wrong), 0)});
+}
+
+void record_gathers(CudaExecutor& on, Recorder& recorder) {
+  const Grid p768{21, 48, 80}, p720{21, 45, 80};
+  const auto order = [&](const char* pattern, const Grid& grid, Phase phase, PaddingRows padding) {
+    return row_order(layout(pattern, grid, phase), padding);
+  };
+  const auto rearrange = [&](const std::string& name, const RowOrder& from, const RowOrder& to) {
+    gather(on, recorder, name, row_map(from, to), from.rows(), dim * 2);
+  };
+  const auto kept = PaddingRows::kept, left_out = PaddingRows::left_out;
+  const RowOrder full = order("full", p768, Phase::token, kept);
+  for (const auto* const pattern : {"skiparse-2d", "skiparse-1d", "skiparse-3d"}) {
+    const RowOrder token = order(pattern, p768, Phase::token, kept),
+                   group = order(pattern, p768, Phase::group, kept);
+    rearrange(std::string(pattern) + ", 768P: full to token", full, token);
+    rearrange(std::string(pattern) + ", 768P: token to group", token, group);
+    rearrange(std::string(pattern) + ", 768P: group to full", group, full);
+  }
+  const RowOrder full_720 = order("full", p720, Phase::token, kept),
+                 token_720 = order("skiparse-2d", p720, Phase::token, kept);
+  rearrange("skiparse-2d, 720P: full to token, padding added", full_720, token_720);
+  rearrange("skiparse-2d, 720P: token to full, padding removed", token_720, full_720);
+  rearrange("skiparse-2d, 720P: full to token, padding left out", full_720,
+            order("skiparse-2d", p720, Phase::token, left_out));
+  // What a rank sends and receives: rows by destination, or pieces of rows by destination.
+  for (const std::int64_t ranks : {2, 4, 8}) {
+    const std::int64_t rows = 80640 / ranks;
+    const auto of = std::to_string(ranks) + " ranks";
+    gather(on, recorder, "Ulysses pack, " + of, split_heads_map(rows, ranks), rows * ranks,
+           dim * 2 / ranks);
+    gather(on, recorder, "Ulysses unpack, " + of, merge_heads_map(rows, ranks), rows * ranks,
+           dim * 2 / ranks);
+  }
+  for (const std::int64_t ranks : {2, 4}) {
+    // By the sub-sequence of the other phase that a token goes to: that is the destination.
+    const RowOrder token = part_of(order("skiparse-2d", p768, Phase::token, kept), 0, 4 / ranks),
+                   group = order("skiparse-2d", p768, Phase::group, kept);
+    RowOrder by_destination = group;
+    std::erase_if(by_destination.tokens, [&](std::int32_t t) {
+      return std::find(token.tokens.begin(), token.tokens.end(), t) == token.tokens.end();
+    });
+    gather(on, recorder, "SSP pack, " + std::to_string(ranks) + " ranks",
+           row_map(token, by_destination), token.rows(), dim * 2);
+  }
+}
+
+void record_norms(CudaExecutor& on, Recorder& recorder) {
+  const Grid grid{21, 48, 80};
+  const std::int64_t rows = grid.tokens();
+  const RowOrder token = row_order(layout("skiparse-2d", grid), PaddingRows::kept),
+                 group = row_order(layout("skiparse-2d", grid, Phase::group), PaddingRows::kept);
+  const auto map = row_map(token, group);
+  const auto source = on.upload(std::span<const std::int32_t>(map));
+  const auto x = normal_array(on, rows * dim, 1), residual = normal_array(on, rows * dim, 2);
+  auto sum = on.array<Bfloat16>(rows * dim), normed = on.array<Bfloat16>(rows * dim);
+  std::vector<float> vectors(3 * index(dim));
+  for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i] = 0.3f * FillNormal::number(9, i);
+  const auto vectors_there = on.upload(std::span<const float>(vectors));
+  const std::vector<double> all(vectors.begin(), vectors.end());
+  const auto part = [&](std::int64_t i) {
+    return std::span<const double>(all).subspan(index(i * dim), index(dim));
+  };
+
+  const ResidualNorm everything{.rows = rows,
+                                .dim = dim,
+                                .x = x.data(),
+                                .residual = residual.data(),
+                                .gate = vectors_there.data(),
+                                .source = source.data(),
+                                .sum = sum.data(),
+                                .normed = normed.data(),
+                                .scale = vectors_there.data() + dim,
+                                .shift = vectors_there.data() + 2 * dim};
+  ResidualNorm in_order = everything, norm_only = everything, residual_only = everything;
+  in_order.source = nullptr;
+  norm_only.source = nullptr;
+  norm_only.residual = nullptr;
+  norm_only.sum = nullptr;
+  residual_only.source = nullptr;
+  residual_only.normed = nullptr;
+  for (const auto& [name, kernel] :
+       {std::pair("residual, rearrange, norm, modulate", everything),
+        std::pair("residual, norm, modulate", in_order), std::pair("norm, modulate", norm_only),
+        std::pair("residual", residual_only)}) {
+    poison(on, sum);
+    poison(on, normed);
+    const auto times_ms =
+        measure_ms(on, kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
+
+    const auto sampled = some_of(rows, checked_rows);
+    std::vector<std::int64_t> from = sampled;
+    if (kernel.source != nullptr)
+      for (auto& row : from) row = map[index(row)];
+    const RowsShape shape{checked_rows, dim};
+    auto exact_sum = rows_of(on, x.data(), from);
+    if (kernel.residual != nullptr)
+      gated_residual_forward<Backend::naive>(
+          shape, std::vector(exact_sum), rows_of(on, residual.data(), from), part(0), exact_sum);
+    std::vector<Check> checks;
+    auto rounded_sum = exact_sum;
+    if (kernel.sum != nullptr) {
+      rounded_sum = rows_of(on, sum.data(), sampled);
+      checks.push_back(check_rounded(rounded_sum, exact_sum));
+      checks.push_back(check_of("elements not written",
+                                static_cast<double>(not_finite(on, sum.data(), rows * dim)), 0));
+    }
+    if (kernel.normed != nullptr) {
+      std::vector<double> exact(exact_sum.size());
+      layer_norm_forward<Backend::naive>(shape, rounded_sum, {}, {}, 1e-6, exact);
+      modulate_forward<Backend::naive>(shape, std::vector(exact), part(1), part(2), exact);
+      checks.push_back(check_of("elements not written",
+                                static_cast<double>(not_finite(on, normed.data(), rows * dim)), 0));
+      checks.push_back(check_rounded(rows_of(on, normed.data(), sampled), exact));
+    }
+    recorder.row({.name = name,
+                  .sizes = {{"rows", rows}, {"dim", dim}},
+                  .cost = kernel.cost(),
+                  .formula = "2 rows dim tensors read and written (+ 4 rows where rearranged)",
+                  .times_ms = times_ms,
+                  .check = worst_of(checks)});
+  }
+}
+
+void record_rope(CudaExecutor& on, Recorder& recorder) {
+  const Grid grid{21, 48, 80};
+  const std::int64_t rows = grid.tokens();
+  const RowOrder order = row_order(layout("full", grid), PaddingRows::kept);
+  const RopeTables tables = rope_tables(grid, head_dim);
+  const auto positions = device_positions(order, grid);
+  const auto positions_there = on.upload(std::span<const DevicePosition>(positions));
+  std::vector<float> weight(index(dim));
+  for (std::size_t i = 0; i < weight.size(); ++i) weight[i] = 1 + 0.1f * FillNormal::number(9, i);
+  const auto weight_there = on.upload(std::span<const float>(weight));
+  std::deque<DeviceBuffer<Turn>> turns;
+  for (const auto& axis : tables.turns) turns.push_back(on.upload(std::span<const Turn>(axis)));
+  for (const bool rope : {true, false}) {
+    const auto original = normal_array(on, rows * dim, 1);
+    auto x = normal_array(on, rows * dim, 1);
+    RmsNormRope kernel{.rows = rows,
+                       .dim = dim,
+                       .head_dim = head_dim,
+                       .x = x.data(),
+                       .weight = weight_there.data(),
+                       .positions = rope ? positions_there.data() : nullptr};
+    for (std::size_t a = 0; a < 3; ++a) kernel.axes[a] = {turns[a].data(), tables.pairs[a]};
+    on.launch(Work::norm, kernel);
+    const auto sampled = some_of(rows, checked_rows);
+    std::vector<TokenPosition> sampled_positions;
+    const auto in_place = positions_in_place(grid);
+    for (const auto row : sampled) sampled_positions.push_back(in_place[index(row)]);
+    std::vector<double> exact(index(checked_rows * dim));
+    rms_norm_forward<Backend::naive>({checked_rows, dim}, rows_of(on, original.data(), sampled),
+                                     std::vector<double>(weight.begin(), weight.end()), 1e-6,
+                                     exact);
+    if (rope)
+      rope_3d_forward<Backend::naive>({heads, head_dim}, sampled_positions, std::vector(exact),
+                                      exact);
+    const Check check = check_rounded(rows_of(on, x.data(), sampled), exact);
+    // Again and again on what it made: the norm keeps numbers where they are.
+    const auto times_ms =
+        measure_ms(on, kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
+    recorder.row({.name = rope ? "RMS norm, 3-D RoPE" : "RMS norm",
+                  .sizes = {{"rows", rows}, {"dim", dim}},
+                  .cost = kernel.cost(),
+                  .formula = "4 rows dim (+ 8 rows of positions)",
+                  .times_ms = times_ms,
+                  .check = check});
+  }
+}
+
+}  // namespace
+
+void record_memory(CudaExecutor& on, Recorder& recorder) {
+  record_gathers(on, recorder);
+  record_norms(on, recorder);
+  record_rope(on, recorder);
+}
+
+}  // namespace ospsim

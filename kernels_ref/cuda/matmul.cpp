@@ -1,0 +1,150 @@
+#include "kernels_ref/cuda/matmul.hpp"
+
+#include <cublasLt.h>
+
+#include <deque>
+#include <string>
+
+#include "kernels_ref/cuda/buffer.hpp"
+#include "kernels_ref/cuda/library.hpp"
+
+namespace ospsim {
+namespace {
+
+/// The functions of cuBLASLt that are used here.
+struct Functions {
+  Library library{"libcublasLt.so.13", "libcublasLt.so.12"};
+#define OSPSIM_FUNCTION(name) decltype(::name)* name = library.symbol<decltype(::name)>(#name)
+  OSPSIM_FUNCTION(cublasLtCreate);
+  OSPSIM_FUNCTION(cublasLtDestroy);
+  OSPSIM_FUNCTION(cublasLtGetStatusName);
+  OSPSIM_FUNCTION(cublasLtMatmul);
+  OSPSIM_FUNCTION(cublasLtMatmulAlgoGetHeuristic);
+  OSPSIM_FUNCTION(cublasLtMatmulDescCreate);
+  OSPSIM_FUNCTION(cublasLtMatmulDescDestroy);
+  OSPSIM_FUNCTION(cublasLtMatmulDescSetAttribute);
+  OSPSIM_FUNCTION(cublasLtMatmulPreferenceCreate);
+  OSPSIM_FUNCTION(cublasLtMatmulPreferenceDestroy);
+  OSPSIM_FUNCTION(cublasLtMatmulPreferenceSetAttribute);
+  OSPSIM_FUNCTION(cublasLtMatrixLayoutCreate);
+  OSPSIM_FUNCTION(cublasLtMatrixLayoutDestroy);
+#undef OSPSIM_FUNCTION
+
+  void check(cublasStatus_t status, const char* what) const {
+    if (status != CUBLAS_STATUS_SUCCESS)
+      throw UnavailableError(std::string("cuBLASLt: ") + what + ": " +
+                             cublasLtGetStatusName(status));
+  }
+};
+
+constexpr std::size_t workspace_bytes = std::size_t{64} << 20;
+
+}  // namespace
+
+struct Matmul::Implementation {
+  struct Plan {
+    Product product;
+    cublasLtMatmulDesc_t operation = nullptr;
+    cublasLtMatrixLayout_t weight = nullptr, x = nullptr, y = nullptr;
+    cublasLtMatmulAlgo_t algorithm{};
+  };
+
+  Functions lt;
+  cublasLtHandle_t handle = nullptr;
+  std::deque<Plan> plans;
+  DeviceBuffer<unsigned char> workspace{workspace_bytes};
+  const float one = 1, zero = 0;
+
+  Implementation() { lt.check(lt.cublasLtCreate(&handle), "no handle"); }
+  ~Implementation() {
+    for (const auto& plan : plans) {
+      lt.cublasLtMatmulDescDestroy(plan.operation);
+      for (const auto layout : {plan.weight, plan.x, plan.y})
+        lt.cublasLtMatrixLayoutDestroy(layout);
+    }
+    lt.cublasLtDestroy(handle);
+  }
+
+  template <class T>
+  void set(const Plan& plan, cublasLtMatmulDescAttributes_t attribute, const T& value) const {
+    lt.check(lt.cublasLtMatmulDescSetAttribute(plan.operation, attribute, &value, sizeof(value)),
+             "an attribute");
+  }
+
+  Plan& plan_of(const Product& product) {
+    for (auto& plan : plans)
+      if (plan.product == product) return plan;
+    plans.push_back(make(product));
+    return plans.back();
+  }
+
+  // cuBLASLt counts in columns: y^T [out, rows] = W^T^T [out, in] x^T [in, rows].
+  Plan make(const Product& product) const {
+    const auto [rows, in, out] = product.shape;
+    const auto operand = product.operands == Product::Operands::e4m3 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
+    Plan plan{.product = product};
+    const auto layout = [&](cublasLtMatrixLayout_t* made, cudaDataType_t type, std::int64_t height,
+                            std::int64_t width) {
+      lt.check(lt.cublasLtMatrixLayoutCreate(made, type, static_cast<std::uint64_t>(height),
+                                             static_cast<std::uint64_t>(width), height),
+               "a matrix layout");
+    };
+    layout(&plan.weight, operand, in, out);
+    layout(&plan.x, operand, in, rows);
+    layout(&plan.y, CUDA_R_16BF, out, rows);
+    lt.check(lt.cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+             "an operation");
+    set(plan, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+    const auto epilogue = product.gelu
+                              ? product.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU
+                          : product.bias ? CUBLASLT_EPILOGUE_BIAS
+                                         : CUBLASLT_EPILOGUE_DEFAULT;
+    set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+    if (product.bias) {
+      set(plan, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_16BF);
+      // The heuristics want to see an address; run() puts the right one in its place.
+      const void* const somewhere = workspace.data();
+      set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, somewhere);
+    }
+    if (product.operands == Product::Operands::e4m3) {
+      const std::int8_t fast = 1;  // sums in the tensor core's own width, as training libraries do
+      set(plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast);
+    }
+
+    cublasLtMatmulPreference_t preference = nullptr;
+    lt.check(lt.cublasLtMatmulPreferenceCreate(&preference), "a preference");
+    lt.check(lt.cublasLtMatmulPreferenceSetAttribute(preference,
+                                                     CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                                     &workspace_bytes, sizeof(workspace_bytes)),
+             "a preference");
+    cublasLtMatmulHeuristicResult_t found{};
+    int count = 0;
+    const auto status = lt.cublasLtMatmulAlgoGetHeuristic(
+        handle, plan.operation, plan.weight, plan.x, plan.y, plan.y, preference, 1, &found, &count);
+    lt.cublasLtMatmulPreferenceDestroy(preference);
+    lt.check(status, "no algorithm");
+    if (count == 0) throw UnavailableError("cuBLASLt has no algorithm for a product");
+    plan.algorithm = found.algo;
+    return plan;
+  }
+};
+
+Matmul::Matmul() : implementation_(std::make_unique<Implementation>()) {}
+Matmul::~Matmul() = default;
+
+void Matmul::prepare(const Product& product) {
+  implementation_->plan_of(product);
+}
+
+void Matmul::run(cudaStream_t stream, const Product& product, const void* x, const void* weight,
+                 const Bfloat16* bias, Bfloat16* y) {
+  auto& self = *implementation_;
+  const auto& plan = self.plan_of(product);
+  if (product.bias) self.set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  self.lt.check(self.lt.cublasLtMatmul(self.handle, plan.operation, &self.one, weight, plan.weight,
+                                       x, plan.x, &self.zero, y, plan.y, y, plan.y, &plan.algorithm,
+                                       self.workspace.data(), workspace_bytes, stream),
+                "a product");
+}
+
+}  // namespace ospsim
