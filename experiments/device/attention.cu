@@ -2,12 +2,12 @@
 #include "kernels_ref/attention/inplace.hpp"
 #include "kernels_ref/attention/plain_kernel.hpp"
 
-/// Attention of 40 heads of 128 channels, in bf16: by cuDNN, on sequences as they lie after a
+/// Attention of heads of 128 channels, in bf16: by cuDNN, on sequences as they lie after a
 /// rearrangement and with that rearrangement; and by our own kernels.
 namespace ospsim {
 namespace {
 
-constexpr std::int64_t all_heads = 40, head_dim = 128;
+constexpr std::int64_t head_dim = RecordSizes::head_dim;
 
 /// q, k, v and o of one size, k and v of `key_rows`.
 struct Tensors {
@@ -97,8 +97,7 @@ Check check_batched(CudaExecutor& on, const BatchedAttention& a, std::int64_t ke
 }
 
 /// The last head of the last sub-sequence, of tensors in the order of the grid.
-Check check_in_place(CudaExecutor& on, const Layout& layout, const Tensors& t,
-                     std::int64_t heads = all_heads) {
+Check check_in_place(CudaExecutor& on, const Layout& layout, const Tensors& t, std::int64_t heads) {
   const auto tokens = layout.tokens_of(layout.subsequences() - 1);
   const auto head = [&](const DeviceBuffer<Bfloat16>& x) {
     return chosen(head_rows(on, x.data(), heads * head_dim, heads - 1, layout.grid().tokens()),
@@ -130,14 +129,14 @@ Count pairs(const BatchedAttention& a) {
 }
 
 /// One call of cuDNN.
-void bare(CudaExecutor& on, Recorder& recorder, const std::string& name, const BatchedAttention& a,
-          std::int64_t key_rows) {
+void bare(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const std::string& name,
+          const BatchedAttention& a, std::int64_t key_rows) {
   const Tensors t(on, a.batches * a.query_length, key_rows, a.heads * head_dim);
   const auto start = [&] {
     on.attention(Work::self_attention, a, t.q.data(), t.k.data(), t.v.data(), t.o.data());
   };
   check_cuda(cudaMemsetAsync(t.o.data(), 0xff, t.o.size() * 2, on.stream()));
-  const auto times_ms = measure_ms(on, kernel_repetitions, start);
+  const auto times_ms = measure_ms(on, sizes.kernel_repetitions, start);
   const Check written = check_of(
       "elements not written",
       static_cast<double>(not_finite(on, t.o.data(), static_cast<std::int64_t>(t.o.size()))), 0);
@@ -156,12 +155,13 @@ void bare(CudaExecutor& on, Recorder& recorder, const std::string& name, const B
 
 /// A sparse block's attention where q, k, v and o stay in the order of the grid: rearranged,
 /// called, rearranged back.
-void rearranged(CudaExecutor& on, Recorder& recorder, const Grid& grid, Phase phase) {
+void rearranged(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Grid& grid,
+                Phase phase) {
   const Layout layout(parse_pattern("skiparse-2d", {2, 2, 2}), grid, phase);
   const RowOrder in_place =
                      row_order({parse_pattern("full", {}), grid, phase}, PaddingRows::left_out),
                  order = row_order(layout, PaddingRows::left_out);
-  const std::int64_t rows = grid.tokens(), dim = all_heads * head_dim;
+  const std::int64_t rows = grid.tokens(), dim = sizes.heads * head_dim;
   const auto there = row_map(in_place, order), back = row_map(order, in_place);
   const auto there_map = on.upload(std::span<const std::int32_t>(there)),
              back_map = on.upload(std::span<const std::int32_t>(back));
@@ -177,7 +177,7 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const Grid& grid, Phase ph
     for (const auto& run : equal_runs(order)) {
       const std::int64_t at = order.first[index(run.first_subsequence)] * dim;
       on.attention(Work::self_attention,
-                   sequences(run.subsequences, all_heads, run.length, run.spacing), q.data() + at,
+                   sequences(run.subsequences, sizes.heads, run.length, run.spacing), q.data() + at,
                    k.data() + at, v.data() + at, o.data() + at);
     }
   };
@@ -188,23 +188,23 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const Grid& grid, Phase ph
     attend();
     move(o.data(), t.o.data(), back_map.data());
   };
-  const auto times_ms = measure_ms(on, kernel_repetitions, start);
-  const auto attention_ms = measure_ms(on, kernel_repetitions, attend);
+  const auto times_ms = measure_ms(on, sizes.kernel_repetitions, start);
+  const auto attention_ms = measure_ms(on, sizes.kernel_repetitions, attend);
 
   const std::int64_t last = layout.subsequences() - 1;
   const auto tokens = layout.tokens_of(last);
   const auto head = [&](const DeviceBuffer<Bfloat16>& x) {
-    return chosen(head_rows(on, x.data(), dim, all_heads - 1, rows), tokens);
+    return chosen(head_rows(on, x.data(), dim, sizes.heads - 1, rows), tokens);
   };
   const auto some = some_of(std::ssize(tokens), 16);
   const auto keys = head(t.k), values = head(t.v);
   const Check check = check_queries(chosen(head(t.q), some), keys, values, chosen(head(t.o), some));
   const Cost cost =
-      attention_forward_cost(attended_pairs(layout), all_heads, rows, rows, head_dim, 2);
+      attention_forward_cost(attended_pairs(layout), sizes.heads, rows, rows, head_dim, 2);
   for (const bool whole : {true, false})
     recorder.row({.name = whole ? "sparse block's attention, rearranged"
                                 : "sparse block's attention, already rearranged",
-                  .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", all_heads}},
+                  .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
                   .notes = {{"pattern", "skiparse-2d, ratio 2"},
                             {"phase", std::string(to_string(phase))},
                             {"by", "cuDNN"}},
@@ -215,33 +215,33 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const Grid& grid, Phase ph
 }
 
 /// Our own kernels on tensors in the order of the grid.
-void in_place(CudaExecutor& on, Recorder& recorder, const Grid& grid, const Pattern& pattern,
-              Phase phase) {
+void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Grid& grid,
+              const Pattern& pattern, Phase phase) {
   const Layout layout(pattern, grid, phase);
-  const std::int64_t rows = grid.tokens(), dim = all_heads * head_dim;
+  const std::int64_t rows = grid.tokens(), dim = sizes.heads * head_dim;
   Tensors t(on, rows, rows, dim);
   for (const int version : {1, 2, 3}) {
-    InPlaceAttention attention(layout, all_heads, {.version = version});
+    InPlaceAttention attention(layout, sizes.heads, {.version = version});
     attention.prepare({t.q.data(), t.k.data(), t.v.data(), t.o.data(), nullptr, dim});
     poison(on, t.o);
     const auto times_ms =
-        measure_ms(on, kernel_repetitions, [&] { attention.execute(on.stream()); });
+        measure_ms(on, sizes.kernel_repetitions, [&] { attention.execute(on.stream()); });
     const Check written = check_of("elements not written",
                                    static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0);
     recorder.row({.name = "attention in place",
-                  .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", all_heads}},
+                  .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
                   .notes = {{"pattern", pattern.name},
                             {"phase", std::string(to_string(phase))},
                             {"by", "ospsim, version " + std::to_string(version)}},
                   .cost = attention.cost(),
                   .formula = formula,
                   .times_ms = times_ms,
-                  .check = worst_of({written, check_in_place(on, layout, t)})});
+                  .check = worst_of({written, check_in_place(on, layout, t, sizes.heads)})});
   }
 }
 
 /// The plain kernel, on one head.
-void plain(CudaExecutor& on, Recorder& recorder, const Grid& grid) {
+void plain(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Grid& grid) {
   const Layout layout(parse_pattern("skiparse-2d", {2, 2, 2}), grid, Phase::token);
   const std::int64_t rows = grid.tokens();
   const Tensors t(on, rows, rows, head_dim);
@@ -257,7 +257,8 @@ void plain(CudaExecutor& on, Recorder& recorder, const Grid& grid) {
                                         .query_count = std::ssize(lists.queries),
                                         .keys = keys.data(),
                                         .pairs = static_cast<std::int64_t>(attended_pairs(layout))};
-  const auto times_ms = measure_ms(on, 10, [&] { on.launch(Work::self_attention, kernel); });
+  const auto times_ms =
+      measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::self_attention, kernel); });
   recorder.row(
       {.name = "attention in place, one head",
        .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", 1}},
@@ -270,32 +271,35 @@ void plain(CudaExecutor& on, Recorder& recorder, const Grid& grid) {
 
 }  // namespace
 
-void record_attention(CudaExecutor& on, Recorder& recorder) {
-  for (const std::int64_t tokens : {75600, 80640})
-    for (const std::int64_t ranks : {1, 2, 4, 8}) {
-      const std::int64_t heads = all_heads / ranks;
-      bare(on, recorder, "full attention", sequences(1, heads, tokens, tokens), tokens);
-    }
-  bare(on, recorder, "sub-sequences, 768P", sequences(4, 40, 20160, 20160), 80640);
-  bare(on, recorder, "sub-sequences, 768P, one of 2 ranks", sequences(2, 40, 20160, 20160), 40320);
-  bare(on, recorder, "sub-sequences, 768P, one of 4 ranks", sequences(1, 40, 20160, 20160), 20160);
-  bare(on, recorder, "sub-sequences, 768P, one of 8 ranks", sequences(1, 20, 20160, 20160), 20160);
-  const Pattern skiparse = parse_pattern("skiparse-2d", {2, 2, 2});
-  for (const Grid grid : {Grid{21, 48, 80}, Grid{21, 45, 80}})
-    for (const Phase phase : {Phase::token, Phase::group}) {
-      rearranged(on, recorder, grid, phase);
-      in_place(on, recorder, grid, skiparse, phase);
-    }
-  in_place(on, recorder, {21, 48, 80}, parse_pattern("full", {}), Phase::token);
-  plain(on, recorder, {21, 48, 80});
+void record_attention(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  const std::int64_t heads = sizes.heads, text_tokens = sizes.text_tokens;
+  for (const Grid& grid : {sizes.padded, sizes.unpadded})
+    for (const std::int64_t ranks : {1, 2, 4, 8})
+      bare(on, recorder, sizes, "full attention",
+           sequences(1, heads / ranks, grid.tokens(), grid.tokens()), grid.tokens());
+  const std::int64_t length = sizes.unpadded.tokens() / 4;
+  for (const auto& [ranks, batches, heads_here] :
+       {std::array{1l, 4l, heads}, {2l, 2l, heads}, {4l, 1l, heads}, {8l, 1l, heads / 2}})
+    bare(on, recorder, sizes, "sub-sequences, one of " + std::to_string(ranks),
+         sequences(batches, heads_here, length, length), batches * length);
 
-  BatchedAttention text = sequences(1, 40, 80640, 80640);
-  text.key_length = 512;
-  bare(on, recorder, "cross-attention, one text", text, 512);
-  text = sequences(4, 40, 20160, 20160);
-  text.key_length = 512;
-  text.k.batch_stride = text.v.batch_stride = std::int64_t{512} * 40 * head_dim;
-  bare(on, recorder, "cross-attention, a text for every sub-sequence", text, 4 * 512);
+  const Pattern skiparse = parse_pattern("skiparse-2d", {2, 2, 2});
+  for (const Grid& grid : {sizes.unpadded, sizes.padded})
+    for (const Phase phase : {Phase::token, Phase::group}) {
+      rearranged(on, recorder, sizes, grid, phase);
+      in_place(on, recorder, sizes, grid, skiparse, phase);
+    }
+  in_place(on, recorder, sizes, sizes.unpadded, parse_pattern("full", {}), Phase::token);
+  plain(on, recorder, sizes, sizes.unpadded);
+
+  BatchedAttention text = sequences(1, heads, 4 * length, 4 * length);
+  text.key_length = text_tokens;
+  bare(on, recorder, sizes, "cross-attention, one text", text, text_tokens);
+  text = sequences(4, heads, length, length);
+  text.key_length = text_tokens;
+  text.k.batch_stride = text.v.batch_stride = text_tokens * heads * head_dim;
+  bare(on, recorder, sizes, "cross-attention, a text for every sub-sequence", text,
+       4 * text_tokens);
 }
 
 }  // namespace ospsim

@@ -9,9 +9,6 @@
 namespace ospsim {
 namespace {
 
-constexpr std::int64_t elements = std::int64_t{80640} * 5120;
-constexpr std::int64_t compared = std::int64_t{1} << 22;
-
 /// x[i] = the float32 with the bits first + i.
 struct CountBits {
   static constexpr int threads = 256;
@@ -35,7 +32,7 @@ constexpr Codec codec(Format format, Rounding rounding, Overflow overflow) {
   return {.format = format, .rounding = rounding, .overflow = overflow};
 }
 
-void compare_all_floats(CudaExecutor& on, Recorder& recorder) {
+void compare_all_floats(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
   const NamedCodec codecs[] = {
       {"hif8, ta, ieee", codec(Format::hif8, Rounding::ta, Overflow::ieee)},
       {"hif8, ta, saturate", codec(Format::hif8, Rounding::ta, Overflow::saturate)},
@@ -45,13 +42,13 @@ void compare_all_floats(CudaExecutor& on, Recorder& recorder) {
       {"e4m3, rne, saturate", codec(Format::e4m3, Rounding::rne, Overflow::saturate)},
       {"e5m2, rne, ieee", codec(Format::e5m2, Rounding::rne, Overflow::ieee)},
       {"e5m2, rne, saturate", codec(Format::e5m2, Rounding::rne, Overflow::saturate)}};
-  const std::int64_t chunk = std::int64_t{1} << 28, all = std::int64_t{1} << 32;
+  const std::int64_t chunk = sizes.float_patterns / 16, all = std::int64_t{1} << 32;
   const auto x = on.array<float>(chunk);
   const auto codes = on.array<std::uint8_t>(chunk);
   std::vector<float> host(index(chunk));
   std::vector<std::uint8_t> expected(index(chunk));
   std::vector<std::int64_t> wrong(std::size(codecs));
-  for (std::int64_t first = 0; first < all; first += chunk) {
+  for (std::int64_t first = 0; first < all; first += all / 16) {
     launch(on.stream(), CountBits{x.data(), chunk, static_cast<std::uint32_t>(first)});
     on.wait();
     x.copy_to(host);
@@ -68,14 +65,16 @@ void compare_all_floats(CudaExecutor& on, Recorder& recorder) {
   for (std::size_t c = 0; c < std::size(codecs); ++c)
     recorder.row(
         {.name = "every float32",
-         .sizes = {{"elements", all}},
+         .sizes = {{"elements", sizes.float_patterns}},
          .notes = {{"codec", codecs[c].name}},
          .check = check_of("codes that differ from the host's", static_cast<double>(wrong[c]), 0)});
 }
 
 /// The first numbers of what a kernel made, against the cpu back end.
 template <class T, class Result>
-Check check_start(CudaExecutor& on, const Codec& c, float scale, const T* x, const Result* got) {
+Check check_start(CudaExecutor& on, const Codec& c, float scale, const T* x, const Result* got,
+                  std::int64_t elements) {
+  const std::int64_t compared = std::min(elements, std::int64_t{1} << 22);
   const auto from = download(on, x, compared);
   const auto to = download(on, got, compared);
   std::vector<Result> expected(index(compared));
@@ -86,12 +85,14 @@ Check check_start(CudaExecutor& on, const Codec& c, float scale, const T* x, con
   std::int64_t wrong = 0;
   for (std::size_t i = 0; i < to.size(); ++i)
     wrong += std::memcmp(&to[i], &expected[i], sizeof(Result)) != 0;
-  return check_of("bits of 2^22 elements that differ from the cpu back end's",
+  return check_of("elements of the first 2^22 that differ from the cpu back end's",
                   static_cast<double>(wrong), 0);
 }
 
 template <class T>
-void record_speed(CudaExecutor& on, Recorder& recorder, const char* type) {
+void record_speed(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes,
+                  const char* type) {
+  const std::int64_t elements = sizes.codec_elements;
   DeviceBuffer<T> x = on.array<T>(elements), y = on.array<T>(elements);
   {
     // Normal numbers in T, by way of the host for a part that repeats.
@@ -115,7 +116,7 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const char* type) {
                   .notes = {{"codec", what}, {"type", type}},
                   .cost = cost,
                   .formula = formula,
-                  .times_ms = measure_ms(on, kernel_repetitions, start),
+                  .times_ms = measure_ms(on, sizes.kernel_repetitions, start),
                   .check = check});
   };
   find();
@@ -140,17 +141,19 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const char* type) {
     };
     start(codes.data(), {scale});
     row("encode", name, encode_cost(elements, sizeof(T)), "x read, codes written",
-        check_start(on, c, scale, x.data(), codes.data()), [&] { start(codes.data(), {scale}); });
+        check_start(on, c, scale, x.data(), codes.data(), elements),
+        [&] { start(codes.data(), {scale}); });
 
     const Dequantize<T> decoding{c.format, codes.data(), y.data(), elements, {scale}};
     launch(on.stream(), decoding);
     row("decode", name, decode_cost(elements, sizeof(T)), "codes read, x written",
-        check_start(on, c, scale, x.data(), y.data()), [&] { launch(on.stream(), decoding); });
+        check_start(on, c, scale, x.data(), y.data(), elements),
+        [&] { launch(on.stream(), decoding); });
 
     poison(on, y);
     start(y.data(), {scale});
     row("quantize-dequantize", name, quantize_dequantize_cost(elements, sizeof(T)),
-        "x read, y written", check_start(on, c, scale, x.data(), y.data()),
+        "x read, y written", check_start(on, c, scale, x.data(), y.data(), elements),
         [&] { start(y.data(), {scale}); });
 
     const Quantization recipe = paper_forward();
@@ -163,16 +166,16 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const char* type) {
     row("current scaling: amax, quantize-dequantize", name,
         amax_cost(elements, sizeof(T)) + quantize_dequantize_cost(elements, sizeof(T)),
         "x read twice, y written",
-        check_start(on, c, scale_of(recipe, exact.amax), x.data(), y.data()), current);
+        check_start(on, c, scale_of(recipe, exact.amax), x.data(), y.data(), elements), current);
   }
 }
 
 }  // namespace
 
-void record_codecs(CudaExecutor& on, Recorder& recorder) {
-  record_speed<Bfloat16>(on, recorder, "bf16");
-  record_speed<float>(on, recorder, "f32");
-  compare_all_floats(on, recorder);
+void record_codecs(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  record_speed<Bfloat16>(on, recorder, sizes, "bf16");
+  record_speed<float>(on, recorder, sizes, "f32");
+  compare_all_floats(on, recorder, sizes);
 }
 
 }  // namespace ospsim

@@ -17,7 +17,9 @@ struct Video {
   const char* name;
   Grid grid;
 };
-constexpr Video videos[] = {{"720p", {21, 45, 80}}, {"768p", {21, 48, 80}}};
+std::vector<Video> videos(const RecordSizes& sizes) {
+  return {{"720p", sizes.padded}, {"768p", sizes.unpadded}};
+}
 
 // ---- A small model against the naive back end --------------------------------------------------
 
@@ -84,9 +86,9 @@ std::string padding_text(PaddingRows padding) {
   return padding == PaddingRows::kept ? "kept" : "left out";
 }
 
-void record(CudaExecutor& on, Recorder& recorder, const Weights& weights, const std::string& name,
-            const Video& video, const DeviceModelOptions& options) {
-  const Model model = find_model(name);
+void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Weights& weights,
+            const char* name, const Video& video, const DeviceModelOptions& options) {
+  const Model model = sizes.model(name);
   Device device(on, model, weights, video.grid, options);
   device.forward();  // makes plans; workspaces cannot be had during a capture
   Bfloat16* result = nullptr;
@@ -95,7 +97,7 @@ void record(CudaExecutor& on, Recorder& recorder, const Weights& weights, const 
     device.reset();
     result = device.forward();
   });
-  auto times_ms = measure_ms(on, forward_repetitions, [&] { graph.launch(on.stream()); });
+  auto times_ms = measure_ms(on, sizes.forward_repetitions, [&] { graph.launch(on.stream()); });
   const Check finite =
       check_of("numbers of the result that are not finite",
                static_cast<double>(not_finite(on, result, device.rows() * model.dim())), 0);
@@ -130,33 +132,34 @@ constexpr ForwardChoices as_the_paper{};
 
 }  // namespace
 
-void record_forward(CudaExecutor& on, Recorder& recorder) {
-  const Weights weights(on, find_model("wan2.1-14b"), 1);
-  for (const auto& video : videos)
+void record_forward(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  const Weights weights(on, sizes.model("wan2.1-14b"), 1);
+  for (const auto& video : videos(sizes))
     for (const auto* const name : {"wan2.1-14b", "osp-next-14b"})
-      record(on, recorder, weights, name, video, {PaddingRows::kept, as_the_paper});
+      record(on, recorder, sizes, weights, name, video, {PaddingRows::kept, as_the_paper});
 }
 
-void record_choices(CudaExecutor& on, Recorder& recorder) {
-  Weights weights(on, find_model("osp-next-14b"), 1);
+void record_choices(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  Weights weights(on, sizes.model("osp-next-14b"), 1);
   const char* const osp = "osp-next-14b";
-  for (const auto& video : videos) {
+  for (const auto& video : videos(sizes)) {
     const bool padded = video.grid.h % 4 != 0;
-    if (padded) record(on, recorder, weights, osp, video, {PaddingRows::left_out, as_the_paper});
-    record(on, recorder, weights, osp, video, {PaddingRows::left_out, {.text_once = true}});
-    record(on, recorder, weights, osp, video,
+    if (padded)
+      record(on, recorder, sizes, weights, osp, video, {PaddingRows::left_out, as_the_paper});
+    record(on, recorder, sizes, weights, osp, video, {PaddingRows::left_out, {.text_once = true}});
+    record(on, recorder, sizes, weights, osp, video,
            {PaddingRows::left_out, {.text_once = true, .rearrange_with_norm = true}});
   }
   weights.quantize();
-  record(on, recorder, weights, osp, videos[1], {PaddingRows::kept, {.hif8 = true}});
+  record(on, recorder, sizes, weights, osp, videos(sizes)[1], {PaddingRows::kept, {.hif8 = true}});
 }
 
-void record_ranks(CudaExecutor& on, Recorder& recorder) {
-  const Weights weights(on, find_model("wan2.1-14b"), 1);
+void record_ranks(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  const Weights weights(on, sizes.model("wan2.1-14b"), 1);
   for (const std::int64_t ranks : {2, 4, 8})
-    for (const auto& video : videos)
+    for (const auto& video : videos(sizes))
       for (const auto* const name : {"wan2.1-14b", "osp-next-14b"})
-        record(on, recorder, weights, name, video, {PaddingRows::kept, as_the_paper, ranks});
+        record(on, recorder, sizes, weights, name, video, {PaddingRows::kept, as_the_paper, ranks});
 }
 
 }  // namespace ospsim

@@ -7,8 +7,6 @@
 namespace ospsim {
 namespace {
 
-constexpr std::int64_t dim = 5120, ffn_dim = 13824;
-
 /// The operands of a product as double precision sees them.
 class Operand {
  public:
@@ -38,7 +36,7 @@ class Operand {
 Check check_product(CudaExecutor& on, const Product& product, const Operand& x,
                     const Operand& weight, const Bfloat16* bias, const Bfloat16* y) {
   const auto& [rows, in, out] = product.shape;
-  const std::int64_t count = 16;
+  const std::int64_t count = std::min<std::int64_t>(rows, 16);
   std::vector<double> xs, weights, biases, got;
   const auto some_rows = some_of(rows, count), some_columns = some_of(out, count);
   for (const auto row : some_rows) {
@@ -65,7 +63,8 @@ Check check_product(CudaExecutor& on, const Product& product, const Operand& x,
 
 }  // namespace
 
-void record_linear(CudaExecutor& on, Recorder& recorder) {
+void record_linear(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  const std::int64_t dim = sizes.dim(), ffn_dim = sizes.ffn_dim;
   struct Layer {
     const char* name;
     std::int64_t in, out;
@@ -74,14 +73,18 @@ void record_linear(CudaExecutor& on, Recorder& recorder) {
   const Layer layers[] = {{"projection", dim, dim, false},
                           {"ffn_up", dim, ffn_dim, true},
                           {"ffn_down", ffn_dim, dim, false}};
-  const std::int64_t most_rows = 80640;
+  const std::int64_t most_rows = sizes.unpadded.tokens(), text = sizes.text_tokens;
+  std::vector<std::int64_t> row_counts{text, 4 * text};
+  for (const std::int64_t ranks : {1, 2, 4, 8})
+    for (const Grid& grid : {sizes.unpadded, sizes.padded})
+      row_counts.push_back(grid.tokens() / ranks);
   const auto x = normal_array(on, most_rows * ffn_dim, 1);
   const auto weight = normal_array(on, dim * ffn_dim, 2), bias = normal_array(on, ffn_dim, 3);
   const auto x_codes = e4m3_codes(on, x), weight_codes = e4m3_codes(on, weight);
   auto y = on.array<Bfloat16>(most_rows * ffn_dim);
-  for (const std::int64_t rows : {80640, 75600, 40320, 20160, 10080, 37800, 18900, 9450, 2048, 512})
+  for (const std::int64_t rows : row_counts)
     for (const auto& layer : layers) {
-      if (rows <= 2048 && layer.in + layer.out != 2 * dim) continue;  // the text has no FFN
+      if ((rows == text || rows == 4 * text) && &layer != layers) continue;  // the text has no FFN
       for (const auto operands : {Product::Operands::bf16, Product::Operands::e4m3}) {
         const bool eight_bits = operands == Product::Operands::e4m3;
         const Product product{
@@ -89,7 +92,7 @@ void record_linear(CudaExecutor& on, Recorder& recorder) {
         const Operand of_x(on, x, x_codes, eight_bits),
             of_weight(on, weight, weight_codes, eight_bits);
         poison(on, y);
-        const auto times_ms = measure_ms(on, kernel_repetitions, [&] {
+        const auto times_ms = measure_ms(on, sizes.kernel_repetitions, [&] {
           on.linear(Work::projection, product, of_x.data(), of_weight.data(), bias.data(),
                     y.data());
         });

@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "experiments/device/parts.hpp"
+#include "experiments/device/sizes.hpp"
 #include "kernels_ref/cuda/device.hpp"
 #include "kernels_ref/errors.hpp"
 
@@ -18,6 +19,8 @@ int main(int argc, char** argv) {
   std::string names;
   for (const auto& p : ospsim::device_parts())
     names += "\n  " + std::string(p.name) + ": " + p.summary;
+  bool quick = false;
+  app.add_flag("--quick", quick, "Tiny sizes: whether everything works here, in seconds");
   app.add_option("PART", part, "What to time:" + names)->required();
   try {
     app.parse(argc, argv);
@@ -28,7 +31,9 @@ int main(int argc, char** argv) {
     const auto& chosen = ospsim::find_device_part(part);
     const auto status = ospsim::cuda_status();
     if (!status.available) throw ospsim::UnavailableError("no CUDA device: " + status.reason);
-    return ospsim::run_device_part(chosen) ? 0 : 1;
+    return ospsim::run_device_part(chosen, quick ? ospsim::quick_sizes() : ospsim::paper_sizes())
+               ? 0
+               : 1;
   } catch (const ospsim::InputError& error) {
     std::fprintf(stderr, "ospsim-device: %s\n", error.what());
     return 2;

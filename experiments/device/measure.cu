@@ -10,13 +10,13 @@ std::int64_t not_finite(CudaExecutor& on, const Bfloat16* x, std::int64_t size) 
 
 namespace {
 
-double product_flops_per_s(CudaExecutor& on, Product::Operands operands) {
-  const std::int64_t n = 8192;
+double product_flops_per_s(CudaExecutor& on, const RecordSizes& sizes, Product::Operands operands) {
+  const std::int64_t n = sizes.product_size;
   const Product product{.shape = {n, n, n}, .bias = false, .operands = operands};
   const auto x = normal_array(on, n * n, 1), weight = normal_array(on, n * n, 2);
   auto y = on.array<Bfloat16>(n * n);
   const auto run = [&](const void* a, const void* b) {
-    const auto ms = measure_ms(on, kernel_repetitions, [&] {
+    const auto ms = measure_ms(on, sizes.kernel_repetitions, [&] {
       on.linear(Work::projection, product, a, b, nullptr, y.data());
     });
     return product.cost().flops / *std::min_element(ms.begin(), ms.end()) * 1e3;
@@ -37,18 +37,18 @@ DeviceBuffer<std::uint8_t> e4m3_codes(CudaExecutor& on, const DeviceBuffer<Bfloa
   return codes;
 }
 
-Ceilings measure_ceilings(CudaExecutor& on) {
-  const std::int64_t bytes = std::int64_t{2} << 30;
+Ceilings measure_ceilings(CudaExecutor& on, const RecordSizes& sizes) {
+  const std::int64_t bytes = sizes.copy_bytes;
   const auto from = normal_array(on, bytes / 2, 1);
   const auto to = on.array<Bfloat16>(bytes / 2);
-  const auto ms = measure_ms(on, kernel_repetitions, [&] {
+  const auto ms = measure_ms(on, sizes.kernel_repetitions, [&] {
     check_cuda(cudaMemcpyAsync(to.data(), from.data(), static_cast<std::size_t>(bytes),
                                cudaMemcpyDeviceToDevice, on.stream()));
   });
   const double copy =
       2.0 * static_cast<double>(bytes) / *std::min_element(ms.begin(), ms.end()) * 1e3;
-  return {copy, product_flops_per_s(on, Product::Operands::bf16),
-          product_flops_per_s(on, Product::Operands::e4m3)};
+  return {copy, product_flops_per_s(on, sizes, Product::Operands::bf16),
+          product_flops_per_s(on, sizes, Product::Operands::e4m3)};
 }
 
 }  // namespace ospsim

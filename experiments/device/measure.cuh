@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "experiments/device/record.hpp"
+#include "experiments/device/sizes.hpp"
 #include "experiments/median.hpp"
 #include "kernels_ref/cuda/executor.cuh"
 #include "kernels_ref/index.hpp"
@@ -84,18 +85,16 @@ inline double relative_l2(const std::vector<double>& a, const std::vector<double
   return std::sqrt(difference / norm);
 }
 
-inline constexpr int kernel_repetitions = 20, forward_repetitions = 3;
-
-/// The best of `kernel_repetitions`: nothing of the run can be faster.
-Ceilings measure_ceilings(CudaExecutor& on);
+/// The best of all repetitions: nothing of the run can be faster.
+Ceilings measure_ceilings(CudaExecutor& on, const RecordSizes& sizes);
 
 // The parts of a run. Each says what it is in its file.
-void record_memory(CudaExecutor& on, Recorder& recorder);
-void record_codecs(CudaExecutor& on, Recorder& recorder);
-void record_attention(CudaExecutor& on, Recorder& recorder);
-void record_linear(CudaExecutor& on, Recorder& recorder);
-void record_forward(CudaExecutor& on, Recorder& recorder);
-void record_choices(CudaExecutor& on, Recorder& recorder);
-void record_ranks(CudaExecutor& on, Recorder& recorder);
+void record_memory(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_codecs(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_attention(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_linear(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_forward(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_choices(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_ranks(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
 
 }  // namespace ospsim

@@ -7,12 +7,12 @@
 namespace ospsim {
 namespace {
 
-constexpr std::int64_t dim = 5120, heads = 40, head_dim = 128;
+constexpr std::int64_t head_dim = RecordSizes::head_dim;
 constexpr std::int64_t checked_rows = 24;
 constexpr double half_ulp = 0x1p-8;  ///< the largest relative error of one rounding to bf16
 
 /// The rows of a tensor in double precision.
-std::vector<double> rows_of(CudaExecutor& on, const Bfloat16* x,
+std::vector<double> rows_of(CudaExecutor& on, const Bfloat16* x, std::int64_t dim,
                             const std::vector<std::int64_t>& rows) {
   std::vector<double> all;
   for (const auto row : rows) {
@@ -41,7 +41,7 @@ Layout layout(const char* pattern, const Grid& grid, Phase phase = Phase::token)
 }
 
 /// Rows of `bytes` gathered by a map; checked to the bit on a sample.
-void gather(CudaExecutor& on, Recorder& recorder, const std::string& name,
+void gather(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const std::string& name,
             const std::vector<std::int32_t>& map, std::int64_t from_rows, std::int64_t row_bytes) {
   const std::int64_t width = row_bytes / 2, rows = std::ssize(map);
   const auto from = normal_array(on, from_rows * width, 1);
@@ -56,7 +56,7 @@ void gather(CudaExecutor& on, Recorder& recorder, const std::string& name,
                           row_bytes};
   poison(on, to);
   const auto times_ms =
-      measure_ms(on, kernel_repetitions, [&] { on.launch(Work::rearrange, kernel); });
+      measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::rearrange, kernel); });
   std::int64_t wrong = not_finite(on, to.data(), rows * width);
   for (const auto row : some_of(rows, 256)) {
     const auto got = download(on, to.data() + row * width, width);
@@ -74,13 +74,14 @@ void gather(CudaExecutor& on, Recorder& recorder, const std::string& name,
                                   static_cast<double>(wrong), 0)});
 }
 
-void record_gathers(CudaExecutor& on, Recorder& recorder) {
-  const Grid p768{21, 48, 80}, p720{21, 45, 80};
+void record_gathers(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  const std::int64_t dim = sizes.dim();
+  const Grid p768 = sizes.unpadded, p720 = sizes.padded;
   const auto order = [&](const char* pattern, const Grid& grid, Phase phase, PaddingRows padding) {
     return row_order(layout(pattern, grid, phase), padding);
   };
   const auto rearrange = [&](const std::string& name, const RowOrder& from, const RowOrder& to) {
-    gather(on, recorder, name, row_map(from, to), from.rows(), dim * 2);
+    gather(on, recorder, sizes, name, row_map(from, to), from.rows(), dim * 2);
   };
   const auto kept = PaddingRows::kept, left_out = PaddingRows::left_out;
   const RowOrder full = order("full", p768, Phase::token, kept);
@@ -99,11 +100,11 @@ void record_gathers(CudaExecutor& on, Recorder& recorder) {
             order("skiparse-2d", p720, Phase::token, left_out));
   // What a rank sends and receives: rows by destination, or pieces of rows by destination.
   for (const std::int64_t ranks : {2, 4, 8}) {
-    const std::int64_t rows = 80640 / ranks;
+    const std::int64_t rows = p768.tokens() / ranks;
     const auto of = std::to_string(ranks) + " ranks";
-    gather(on, recorder, "Ulysses pack, " + of, split_heads_map(rows, ranks), rows * ranks,
+    gather(on, recorder, sizes, "Ulysses pack, " + of, split_heads_map(rows, ranks), rows * ranks,
            dim * 2 / ranks);
-    gather(on, recorder, "Ulysses unpack, " + of, merge_heads_map(rows, ranks), rows * ranks,
+    gather(on, recorder, sizes, "Ulysses unpack, " + of, merge_heads_map(rows, ranks), rows * ranks,
            dim * 2 / ranks);
   }
   for (const std::int64_t ranks : {2, 4}) {
@@ -114,13 +115,14 @@ void record_gathers(CudaExecutor& on, Recorder& recorder) {
     std::erase_if(by_destination.tokens, [&](std::int32_t t) {
       return std::find(token.tokens.begin(), token.tokens.end(), t) == token.tokens.end();
     });
-    gather(on, recorder, "SSP pack, " + std::to_string(ranks) + " ranks",
+    gather(on, recorder, sizes, "SSP pack, " + std::to_string(ranks) + " ranks",
            row_map(token, by_destination), token.rows(), dim * 2);
   }
 }
 
-void record_norms(CudaExecutor& on, Recorder& recorder) {
-  const Grid grid{21, 48, 80};
+void record_norms(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  const std::int64_t dim = sizes.dim();
+  const Grid grid = sizes.unpadded;
   const std::int64_t rows = grid.tokens();
   const RowOrder token = row_order(layout("skiparse-2d", grid), PaddingRows::kept),
                  group = row_order(layout("skiparse-2d", grid, Phase::group), PaddingRows::kept);
@@ -137,7 +139,7 @@ void record_norms(CudaExecutor& on, Recorder& recorder) {
   };
 
   const ResidualNorm everything{.rows = rows,
-                                .dim = dim,
+                                .dim = static_cast<std::int32_t>(dim),
                                 .x = x.data(),
                                 .residual = residual.data(),
                                 .gate = vectors_there.data(),
@@ -160,21 +162,22 @@ void record_norms(CudaExecutor& on, Recorder& recorder) {
     poison(on, sum);
     poison(on, normed);
     const auto times_ms =
-        measure_ms(on, kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
+        measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
 
     const auto sampled = some_of(rows, checked_rows);
     std::vector<std::int64_t> from = sampled;
     if (kernel.source != nullptr)
       for (auto& row : from) row = map[index(row)];
     const RowsShape shape{checked_rows, dim};
-    auto exact_sum = rows_of(on, x.data(), from);
+    auto exact_sum = rows_of(on, x.data(), dim, from);
     if (kernel.residual != nullptr)
-      gated_residual_forward<Backend::naive>(
-          shape, std::vector(exact_sum), rows_of(on, residual.data(), from), part(0), exact_sum);
+      gated_residual_forward<Backend::naive>(shape, std::vector(exact_sum),
+                                             rows_of(on, residual.data(), dim, from), part(0),
+                                             exact_sum);
     std::vector<Check> checks;
     auto rounded_sum = exact_sum;
     if (kernel.sum != nullptr) {
-      rounded_sum = rows_of(on, sum.data(), sampled);
+      rounded_sum = rows_of(on, sum.data(), dim, sampled);
       checks.push_back(check_rounded(rounded_sum, exact_sum));
       checks.push_back(check_of("elements not written",
                                 static_cast<double>(not_finite(on, sum.data(), rows * dim)), 0));
@@ -185,7 +188,7 @@ void record_norms(CudaExecutor& on, Recorder& recorder) {
       modulate_forward<Backend::naive>(shape, std::vector(exact), part(1), part(2), exact);
       checks.push_back(check_of("elements not written",
                                 static_cast<double>(not_finite(on, normed.data(), rows * dim)), 0));
-      checks.push_back(check_rounded(rows_of(on, normed.data(), sampled), exact));
+      checks.push_back(check_rounded(rows_of(on, normed.data(), dim, sampled), exact));
     }
     recorder.row({.name = name,
                   .sizes = {{"rows", rows}, {"dim", dim}},
@@ -196,8 +199,9 @@ void record_norms(CudaExecutor& on, Recorder& recorder) {
   }
 }
 
-void record_rope(CudaExecutor& on, Recorder& recorder) {
-  const Grid grid{21, 48, 80};
+void record_rope(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  const std::int64_t dim = sizes.dim();
+  const Grid grid = sizes.unpadded;
   const std::int64_t rows = grid.tokens();
   const RowOrder order = row_order(layout("full", grid), PaddingRows::kept);
   const RopeTables tables = rope_tables(grid, head_dim);
@@ -212,7 +216,7 @@ void record_rope(CudaExecutor& on, Recorder& recorder) {
     const auto original = normal_array(on, rows * dim, 1);
     auto x = normal_array(on, rows * dim, 1);
     RmsNormRope kernel{.rows = rows,
-                       .dim = dim,
+                       .dim = static_cast<std::int32_t>(dim),
                        .head_dim = head_dim,
                        .x = x.data(),
                        .weight = weight_there.data(),
@@ -224,16 +228,16 @@ void record_rope(CudaExecutor& on, Recorder& recorder) {
     const auto in_place = positions_in_place(grid);
     for (const auto row : sampled) sampled_positions.push_back(in_place[index(row)]);
     std::vector<double> exact(index(checked_rows * dim));
-    rms_norm_forward<Backend::naive>({checked_rows, dim}, rows_of(on, original.data(), sampled),
-                                     std::vector<double>(weight.begin(), weight.end()), 1e-6,
-                                     exact);
+    rms_norm_forward<Backend::naive>(
+        {checked_rows, dim}, rows_of(on, original.data(), dim, sampled),
+        std::vector<double>(weight.begin(), weight.end()), 1e-6, exact);
     if (rope)
-      rope_3d_forward<Backend::naive>({heads, head_dim}, sampled_positions, std::vector(exact),
-                                      exact);
-    const Check check = check_rounded(rows_of(on, x.data(), sampled), exact);
+      rope_3d_forward<Backend::naive>({sizes.heads, head_dim}, sampled_positions,
+                                      std::vector(exact), exact);
+    const Check check = check_rounded(rows_of(on, x.data(), dim, sampled), exact);
     // Again and again on what it made: the norm keeps numbers where they are.
     const auto times_ms =
-        measure_ms(on, kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
+        measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
     recorder.row({.name = rope ? "RMS norm, 3-D RoPE" : "RMS norm",
                   .sizes = {{"rows", rows}, {"dim", dim}},
                   .cost = kernel.cost(),
@@ -245,10 +249,10 @@ void record_rope(CudaExecutor& on, Recorder& recorder) {
 
 }  // namespace
 
-void record_memory(CudaExecutor& on, Recorder& recorder) {
-  record_gathers(on, recorder);
-  record_norms(on, recorder);
-  record_rope(on, recorder);
+void record_memory(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  record_gathers(on, recorder, sizes);
+  record_norms(on, recorder, sizes);
+  record_rope(on, recorder, sizes);
 }
 
 }  // namespace ospsim

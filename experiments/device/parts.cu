@@ -25,11 +25,11 @@ const DevicePart& find_device_part(const std::string& name) {
   throw InputError("part '" + name + "' is not one of " + names);
 }
 
-bool run_device_part(const DevicePart& part) {
+bool run_device_part(const DevicePart& part, const RecordSizes& sizes) {
   Recorder recorder(part.name);
   CudaExecutor on;
-  recorder.ceilings(measure_ceilings(on));
-  part.run(on, recorder);
+  recorder.ceilings(measure_ceilings(on, sizes));
+  part.run(on, recorder, sizes);
   return recorder.all_passed();
 }
 

@@ -84,7 +84,7 @@ struct InPlaceAttentionKernel : InPlaceArguments {
       consume(lane, ring, block, group);
     }
     // The other block still writes to this one, and arrives at its barriers.
-    if constexpr (cluster > 1) lane.cluster_sync();
+    if constexpr (cluster > 1) lane.cluster_meet();
   }
 
  private:

@@ -92,6 +92,9 @@ class HopperLane : public DeviceLane {
   __device__ void cluster_sync() const {
     asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;\n" ::: "memory");
   }
+  __device__ void cluster_meet() const {
+    asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;\n" ::: "memory");
+  }
   __device__ void load_tile_to_both(const TensorMap* map, void* to, CopyBarrier* b,
                                     const std::int32_t (&at)[4]) const {
     asm volatile(

@@ -18,6 +18,7 @@
 ///   load_tile(map, to, b, at)             starts a copy of the box at `at` (4 coordinates,
 ///                                         innermost first) that completes on barrier b
 ///   cluster_rank(), cluster_sync()        in a cluster of two blocks with consecutive numbers
+///   cluster_meet()                        cluster_sync that orders no writes
 ///   load_tile_to_both(map, to, b, at)     load_tile into both blocks, at the same place in each,
 ///                                         completing on the barrier at the place of b in each
 ///   barrier_arrive_at(b, rank)            at the barrier at the place of b in block `rank`

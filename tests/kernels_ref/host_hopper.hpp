@@ -29,10 +29,9 @@
 ///   warp waits for it; its accumulators are NaNs in between;
 /// - each warp of a warp group gets through its own wait alone, at times long after the others;
 /// - what stage16 wrote is not there until fence_async;
-/// - a barrier that is not initialised, a map that is not acquired, an mma without a fence,
-/// leftovers of a barrier, a copy or
-///   an mma at the end of a block, a copy or an arrival for a block that has ended:
-///   std::logic_error.
+/// - std::logic_error for a barrier that is not initialised, a map that is not acquired, an mma
+///   without a fence, leftovers of a barrier, a copy or an mma at the end of a block, and a copy or
+///   an arrival for a block that has ended.
 namespace ospsim {
 
 inline float float_of_bf16(std::uint16_t bits) {
@@ -462,13 +461,17 @@ class HostHopperLane : public HostLane {
   }
   int cluster_rank() const { return hopper_.rank_of(thread_); }
   void cluster_sync() { hopper_.meet(thread_, hopper_.everyone()); }
+  void cluster_meet() { cluster_sync(); }
 
   std::uint32_t shared_address(const void* pointer) const {
     const auto place = hopper_.place_of(pointer);
     HopperCluster::require(place.rank == cluster_rank(), "the address of another block");
     return place.address;
   }
-  void barrier_init(CopyBarrier* b, int arrivals) { hopper_.init(b, arrivals); }
+  void barrier_init(CopyBarrier* b, int arrivals) {
+    hopper_.linger(thread_);
+    hopper_.init(b, arrivals);
+  }
   void barrier_init_fence() {}
   void barrier_arrive(CopyBarrier* b) {
     hopper_.arrive(hopper_.barrier(b));
