@@ -9,7 +9,8 @@ const std::vector<Experiment>& experiments() {
   static const std::vector<Experiment> all{
       figure1(),           attention_time(),        format_error(),
       pattern_error(),     pattern_error_tensors(), parallel_volume(),
-      sequence_parallel(), parallel_time(),         parallel_scale()};
+      sequence_parallel(), parallel_time(),         parallel_scale(),
+      device_time()};
   return all;
 }
 

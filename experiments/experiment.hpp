@@ -13,6 +13,7 @@ struct Experiment {
   std::string name, summary;
   Json (*run)(const Request&);
   std::string (*text)(const Json& document, const Style&);
+  std::string needs = {};  ///< "CUDA device", or nothing that every machine has not
 };
 
 Experiment figure1();
@@ -24,6 +25,7 @@ Experiment sequence_parallel();
 Experiment parallel_volume();
 Experiment parallel_time();
 Experiment parallel_scale();
+Experiment device_time();
 
 const std::vector<Experiment>& experiments();
 /// Throws InputError.

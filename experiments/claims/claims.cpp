@@ -117,8 +117,10 @@ void check(const Fields& fields, const Claim& claim) {
       fields.reject("needs a 'reason' why it is not reproducible here");
     return;
   }
-  if (claim.expected == not_reproducible || claim.expected == not_implemented)
+  if (claim.expected == not_implemented)
     fields.reject(fmt::format("has a method, so it cannot be expected to be {}", claim.expected));
+  if (claim.expected == not_reproducible && claim.experiment.empty())
+    fields.reject("needs no experiment, so it cannot be expected to be not-reproducible-here");
   if (!claim.published) fields.reject("has a method but publishes nothing to hold it against");
   if (is_number && !claim.absolute_tolerance && !claim.relative_tolerance)
     fields.reject("needs a 'tolerance'");

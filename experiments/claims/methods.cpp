@@ -54,8 +54,9 @@ Pattern pattern_of(Arguments& a) {
 }
 
 Method make_method(const std::string& name, Arguments& arguments) {
-  for (const auto* methods : {&pattern_methods(), &recall_methods(), &model_methods(),
-                              &format_methods(), &comm_methods(), &table_methods()})
+  for (const auto* methods :
+       {&pattern_methods(), &recall_methods(), &model_methods(), &format_methods(), &comm_methods(),
+        &device_methods(), &table_methods()})
     if (const auto found = methods->find(name); found != methods->end())
       return found->second(arguments);
   throw InputError(fmt::format("its method '{}' is unknown", name));

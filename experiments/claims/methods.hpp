@@ -46,6 +46,7 @@ const Methods& recall_methods();   ///< of what a pattern keeps of full attentio
 const Methods& model_methods();    ///< of what a model's forward pass costs
 const Methods& format_methods();   ///< of 8-bit formats and what they cost
 const Methods& comm_methods();     ///< of what sequence parallelism moves
+const Methods& device_methods();   ///< of what a CUDA device took
 const Methods& table_methods();    ///< of measured times and of the paper's own tables
 
 /// The pattern that the arguments `pattern` and `ratio` spell.

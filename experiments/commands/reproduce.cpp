@@ -10,6 +10,7 @@
 #include "experiments/experiment.hpp"
 #include "experiments/store/part_file.hpp"
 #include "experiments/store/tree.hpp"
+#include "kernels_ref/cuda/device.hpp"
 
 namespace ospsim {
 namespace {
@@ -25,23 +26,33 @@ class ExperimentDocuments {
     const auto [found, is_new] = documents_.try_emplace(name);
     Json& document = found->second;
     if (!document.is_null()) return document;
-    if (run_) {
+    const Experiment& experiment = find_experiment(name);
+    if (run_ && can_run(experiment)) {
       request_.command = "run";
       request_.values = {{"NAME", {name}}};
       require_writable(result_path(name, record_));
-      document = find_experiment(name).run(request_);
+      document = experiment.run(request_);
       save_result(document, request_.provenance(), result_path(name, record_));
     } else {
       const std::string path = path_in_tree(file(name));
       if (!std::filesystem::exists(path))
-        throw UnavailableError(fmt::format("no result of record: {}", file(name)));
+        throw UnavailableError(
+            fmt::format("{}no result of record: {}",
+                        can_run(experiment) ? "" : "no " + experiment.needs + ", ", file(name)));
       document = load_result(path).at("document");
     }
     return document;
   }
-  std::string file(const std::string& name) const { return result_file(name, record_ || !run_); }
+  /// What this machine cannot run is read from the record, as what takes long is with --quick.
+  std::string file(const std::string& name) const {
+    return result_file(name, record_ || !run_ || !can_run(find_experiment(name)));
+  }
 
  private:
+  static bool can_run(const Experiment& experiment) {
+    return experiment.needs.empty() || cuda_status().available;
+  }
+
   bool run_, record_;
   Request request_;
   std::map<std::string, Json> documents_;

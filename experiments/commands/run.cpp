@@ -36,6 +36,8 @@ Command run_command() {
               "  ospsim run attention-time --record",
           .options = {{"NAME", "", "ospsim list experiments names them", {}, Option::Occurs::once},
                       {"--grid", "TxHxW", "attention-time: another grid than 21x48x80"},
+                      {"--from", "FOLDER",
+                       "device-time: what ospsim-device wrote elsewhere, files *.jsonl"},
                       {"--record", "",
                        "keep it as the result of record, results/NAME.h5, instead of in "
                        "results/scratch/"}},

@@ -220,7 +220,7 @@ void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, co
   const Layout layout(pattern, grid, phase);
   const std::int64_t rows = grid.tokens(), dim = sizes.heads * head_dim;
   Tensors t(on, rows, rows, dim);
-  for (const int version : {1, 2, 3}) {
+  for (const int version : {1, 2, 3, 4}) {
     InPlaceAttention attention(layout, sizes.heads, {.version = version});
     attention.prepare({t.q.data(), t.k.data(), t.v.data(), t.o.data(), nullptr, dim});
     poison(on, t.o);

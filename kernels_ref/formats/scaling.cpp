@@ -9,8 +9,8 @@
 #include "kernels_ref/formats/int8.hpp"
 #include "kernels_ref/formats/names.hpp"
 #include "kernels_ref/formats/quantize.hpp"
-#include "kernels_ref/parallel.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/parallel.hpp"
 
 namespace ospsim {
 namespace {

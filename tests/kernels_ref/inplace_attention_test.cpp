@@ -14,6 +14,13 @@
 namespace ospsim {
 namespace {
 
+// Under a sanitizer a switch between fibers is slow, and an exception in one is not understood.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#else
+constexpr bool sanitized = false;
+#endif
+
 // The emulator ------------------------------------------------------------------------------------
 
 struct CopyOneBox {
@@ -61,6 +68,7 @@ TEST(HostHopper, CopiesABoxSwizzledAndZeroFilled) {
       EXPECT_EQ(read[index(row * 64 + piece * 8 + column % 8)],
                 inside ? 1 + c + 72 * (x + 5 * (y + 3 * t)) : 0);
     }
+  if (sanitized) return;
   EXPECT_THROW(host_hopper_launch(CopyOneBox{&encoded, {0, 0, 0, 0}, read.data(), 16 * 128, false}),
                std::logic_error);
 }
@@ -161,11 +169,12 @@ void expect_product() {
     d = before;
     host_hopper_launch(faulty);
   };
+  with(Fault::no_wait);
+  EXPECT_TRUE(std::ranges::all_of(d, [](float x) { return std::isnan(x); }));
+  if (sanitized) return;
   EXPECT_THROW(with(Fault::no_fence), std::logic_error);
   EXPECT_THROW(with(Fault::no_async_fence), std::logic_error);
   EXPECT_THROW(with(Fault::overwrite), std::logic_error);
-  with(Fault::no_wait);
-  EXPECT_TRUE(std::ranges::all_of(d, [](float x) { return std::isnan(x); }));
 }
 TEST(HostHopper, MultipliesFromSharedMemory) {
   expect_product<112, false>();
@@ -397,16 +406,19 @@ void expect_close(const Problem& p, const std::vector<Attempt>& runs) {
 }
 
 TEST(InPlaceAttention, TinyGrids) {
-  const Case cases[] = {{"full", {}, {1, 1, 1}},
+  const Case cases[] = {{"full", {}, {2, 6, 11}},
+                        {"full", {}, {1, 1, 1}},
                         {"skiparse-2d", {2, 2, 2}, {1, 3, 5}},
                         {"skiparse-2d", {2, 2, 2}, {2, 3, 5}, Phase::group}};
   for (const auto& c : cases) {
     SCOPED_TRACE(c);
     expect_close(Problem(c.layout(), 2), {{1}, {3}, {4}});
+    if (sanitized) return;
   }
 }
 
 TEST(InPlaceAttention, ManyTilesInEveryOrderOfLanes) {
+  if (sanitized) GTEST_SKIP() << "slow; TinyGrids runs";
   // 540 tokens: 9 tiles of 64, 5 query tiles.
   const Problem p(Case{"full", {}, {5, 9, 12}}.layout(), 1);
   std::vector<Attempt> runs;
@@ -416,6 +428,7 @@ TEST(InPlaceAttention, ManyTilesInEveryOrderOfLanes) {
 }
 
 TEST(InPlaceAttention, EverySizeOfTile) {
+  if (sanitized) GTEST_SKIP() << "slow; TinyGrids runs";
   const Problem p(Case{"skiparse-2d", {2, 2, 2}, {3, 25, 30}}.layout(), 1);
   std::vector<Attempt> runs;
   for (const int keys : InPlacePlan::tile_sizes) runs.push_back({keys / 16 % 4 + 1, keys});
@@ -423,6 +436,7 @@ TEST(InPlaceAttention, EverySizeOfTile) {
 }
 
 TEST(InPlaceAttention, BothPhasesInPlace) {
+  if (sanitized) GTEST_SKIP() << "slow; TinyGrids runs";
   for (const auto phase : {Phase::token, Phase::group}) {
     const Case c{"skiparse-2d", {2, 2, 2}, {7, 16, 32}, phase};
     EXPECT_EQ(padded_keys(plan_in_place(c.layout(), 112)), c.grid.tokens());
@@ -431,6 +445,7 @@ TEST(InPlaceAttention, BothPhasesInPlace) {
 }
 
 TEST(InPlaceAttention, OtherPartitions) {
+  if (sanitized) GTEST_SKIP() << "slow; TinyGrids runs";
   const Case cases[] = {{"skiparse-1d", {3, 3, 3}, {3, 7, 11}},
                         {"skiparse-1d", {3, 3, 3}, {3, 7, 11}, Phase::group},
                         {"window", {2, 3, 2}, {3, 11, 13}},
@@ -445,6 +460,7 @@ TEST(InPlaceAttention, OtherPartitions) {
 }
 
 TEST(InPlaceAttention, LargeLogits) {
+  if (sanitized) GTEST_SKIP() << "slow; TinyGrids runs";
   // A spread of logits of hundreds: most weights vanish, and the largest come late and early.
   expect_close(Problem(Case{"full", {}, {2, 10, 13}}.layout(), 1, 8), {{1, 64}, {4, 64}});
 }
