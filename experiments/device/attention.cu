@@ -191,14 +191,7 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, 
   const auto times_ms = measure_ms(on, sizes.kernel_repetitions, start);
   const auto attention_ms = measure_ms(on, sizes.kernel_repetitions, attend);
 
-  const std::int64_t last = layout.subsequences() - 1;
-  const auto tokens = layout.tokens_of(last);
-  const auto head = [&](const DeviceBuffer<Bfloat16>& x) {
-    return chosen(head_rows(on, x.data(), dim, sizes.heads - 1, rows), tokens);
-  };
-  const auto some = some_of(std::ssize(tokens), 16);
-  const auto keys = head(t.k), values = head(t.v);
-  const Check check = check_queries(chosen(head(t.q), some), keys, values, chosen(head(t.o), some));
+  const Check check = check_in_place(on, layout, t, sizes.heads);
   const Cost cost =
       attention_forward_cost(attended_pairs(layout), sizes.heads, rows, rows, head_dim, 2);
   for (const bool whole : {true, false})
@@ -212,6 +205,34 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, 
                   .formula = formula,
                   .times_ms = whole ? times_ms : attention_ms,
                   .check = check});
+}
+
+/// One call for sub-sequences with padding at their ends, which is told how long each is.
+void with_lengths(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes,
+                  const Grid& grid) {
+  const RowOrder order =
+      row_order({parse_pattern("skiparse-2d", {2, 2, 2}), grid, Phase::token}, PaddingRows::kept);
+  const std::int64_t length = order.rows() / order.subsequences();
+  const std::vector<std::int32_t> lengths(order.lengths.begin(), order.lengths.end());
+  const auto lengths_there = on.upload(std::span<const std::int32_t>(lengths));
+  BatchedAttention a = sequences(order.subsequences(), sizes.heads, length, length);
+  a.query_lengths = a.key_lengths = lengths_there.data();
+  const Tensors t(on, order.rows(), order.rows(), sizes.heads * head_dim);
+  const auto times_ms = measure_ms(on, sizes.kernel_repetitions, [&] {
+    on.attention(Work::self_attention, a, t.q.data(), t.k.data(), t.v.data(), t.o.data());
+  });
+  Count pairs = 0;
+  for (const auto valid : lengths) pairs += static_cast<Count>(valid) * static_cast<Count>(valid);
+  BatchedAttention checked = a;
+  checked.query_length = lengths.back();
+  recorder.row({.name = "sub-sequences with padding, one call with lengths",
+                .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
+                .notes = {{"pattern", "skiparse-2d, ratio 2"}, {"phase", "token"}, {"by", "cuDNN"}},
+                .cost = a.cost(pairs),
+                .formula = formula,
+                .times_ms = times_ms,
+                .check = check_batched(on, checked, lengths.back(), t.q.data(), t.k.data(),
+                                       t.v.data(), t.o.data())});
 }
 
 /// Our own kernels on tensors in the order of the grid.
@@ -289,6 +310,7 @@ void record_attention(CudaExecutor& on, Recorder& recorder, const RecordSizes& s
       rearranged(on, recorder, sizes, grid, phase);
       in_place(on, recorder, sizes, grid, skiparse, phase);
     }
+  with_lengths(on, recorder, sizes, sizes.padded);
   in_place(on, recorder, sizes, sizes.unpadded, parse_pattern("full", {}), Phase::token);
   plain(on, recorder, sizes, sizes.unpadded);
 

@@ -107,16 +107,31 @@ void record_gathers(CudaExecutor& on, Recorder& recorder, const RecordSizes& siz
     gather(on, recorder, sizes, "Ulysses unpack, " + of, merge_heads_map(rows, ranks), rows * ranks,
            dim * 2 / ranks);
   }
+  // A sub-sequence of the other phase goes to one rank: a rank sends its rows in the order of that
+  // phase, and what it receives comes source by source.
+  const RowOrder token = order("skiparse-2d", p768, Phase::token, kept),
+                 group = order("skiparse-2d", p768, Phase::group, kept);
+  const auto shared_rows = [&](const RowOrder& in_order, const RowOrder& with) {
+    std::vector<bool> held(index(p768.tokens()));
+    for (const auto t : with.tokens) held[index(t)] = true;
+    RowOrder rows{.tokens = {}, .lengths = {}, .first = {}};
+    for (const auto t : in_order.tokens)
+      if (held[index(t)]) rows.tokens.push_back(t);
+    return rows;
+  };
   for (const std::int64_t ranks : {2, 4}) {
-    // By the sub-sequence of the other phase that a token goes to: that is the destination.
-    const RowOrder token = part_of(order("skiparse-2d", p768, Phase::token, kept), 0, 4 / ranks),
-                   group = order("skiparse-2d", p768, Phase::group, kept);
-    RowOrder by_destination = group;
-    std::erase_if(by_destination.tokens, [&](std::int32_t t) {
-      return std::find(token.tokens.begin(), token.tokens.end(), t) == token.tokens.end();
-    });
-    gather(on, recorder, sizes, "SSP pack, " + std::to_string(ranks) + " ranks",
-           row_map(token, by_destination), token.rows(), dim * 2);
+    const auto of = std::to_string(ranks) + " ranks";
+    const std::int64_t held = 4 / ranks;
+    const RowOrder sent = part_of(token, 0, held), received = part_of(group, 0, held);
+    RowOrder by_source{.tokens = {}, .lengths = {}, .first = {}};
+    for (std::int64_t source = 0; source < ranks; ++source) {
+      const auto rows = shared_rows(received, part_of(token, source * held, held)).tokens;
+      by_source.tokens.insert(by_source.tokens.end(), rows.begin(), rows.end());
+    }
+    gather(on, recorder, sizes, "SSP pack, " + of, row_map(sent, shared_rows(group, sent)),
+           sent.rows(), dim * 2);
+    gather(on, recorder, sizes, "SSP unpack, " + of, row_map(by_source, received), received.rows(),
+           dim * 2);
   }
 }
 
