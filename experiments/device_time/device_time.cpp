@@ -27,8 +27,13 @@ void read_lines(std::istream& in, const std::string& name, Json& lines) {
   for (int number = 1; std::getline(in, text); ++number) {
     if (text.empty()) continue;
     Json line = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    const auto kind = line.is_object() ? line.value("kind", "") : "";
-    if ((kind != "run" && kind != "ceilings" && kind != "row") || !line.contains("part"))
+    const auto has = [&](const char* field) {
+      return line.contains(field) && line.at(field).is_string();
+    };
+    const auto kind = line.is_object() && has("kind") ? line.at("kind").get<std::string>() : "";
+    const bool known = kind == "ceilings" || (kind == "run" && has("device")) ||
+                       (kind == "row" && has("name") && has("check"));
+    if (!known || !has("part"))
       throw InputError(
           fmt::format("{}, line {}: not a line that ospsim-device writes", name, number));
     lines.push_back(std::move(line));

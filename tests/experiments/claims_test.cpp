@@ -839,6 +839,86 @@ TEST(Claims, RejectBandwidthsBeyondTheTable) {
   expect_rejected(duel("closer_from", "2x5x7", {{"bandwidth", "17"}}));
 }
 
+// ---- Of a device -------------------------------------------------------------------------------
+
+Json device_row(const char* name, double time_ms, Json fields) {
+  Json row{{"name", name}, {"time_ms", time_ms}, {"check", "passed"}};
+  row.update(fields);
+  return row;
+}
+
+const Json device_record{{"device", "NVIDIA H200"},
+                         {"forward",
+                          {device_row("wan2.1-14b", 9000, {{"video", "720p"}}),
+                           device_row("osp-next-14b", 6000, {{"video", "720p"}}),
+                           device_row("wan2.1-14b", 10000, {{"video", "768p"}})}},
+                         {"choices",
+                          {device_row("osp-next-14b", 5900,
+                                      {{"video", "720p"},
+                                       {"padding", "left out"},
+                                       {"text", "per sub-sequence"},
+                                       {"rearrange", "alone"},
+                                       {"numbers", "bf16"}}),
+                           device_row("osp-next-14b", 5000,
+                                      {{"video", "720p"},
+                                       {"padding", "left out"},
+                                       {"text", "once"},
+                                       {"rearrange", "with norm"},
+                                       {"numbers", "bf16"}})}},
+                         {"attention",
+                          {device_row("full attention", 200, {{"queries", 80640}, {"heads", 20}}),
+                           device_row("full attention", 400, {{"queries", 80640}, {"heads", 40}}),
+                           device_row("sparse block's attention, rearranged", 120,
+                                      {{"t", 21}, {"h", 48}, {"w", 80}, {"phase", "token"}}),
+                           device_row("sparse block's attention, already rearranged", 100,
+                                      {{"t", 21}, {"h", 48}, {"w", 80}, {"phase", "token"}})}}};
+
+Json of_device(const char* name, Json arguments) {
+  Json method{{"name", name}, {"device", "H200"}};
+  method.update(arguments);
+  return method;
+}
+
+TEST(Methods, TimesOfADevice) {
+  const Documents documents = [](const std::string& name) -> const Json& {
+    EXPECT_EQ(name, "device-time");
+    return device_record;
+  };
+  const auto ask = [&](const Json& method) { return value_of(method, {}, documents); };
+  EXPECT_EQ(ask(of_device("device_video_seconds", {{"model", "wan2.1-14b"}, {"video", "720p"}})),
+            Value(900.0));
+  EXPECT_EQ(ask(of_device("device_speedup", {{"video", "720p"}})), Value(1.5));
+  EXPECT_EQ(ask(of_device("device_best_speedup", {{"video", "720p"}})), Value(1.8));
+  EXPECT_EQ(ask(of_device("device_attention_ratio", {{"grid", "21x48x80"}})), Value(4.0));
+}
+
+TEST(Methods, WhatADeviceDidNotTimeIsNotReproducibleHere) {
+  Json record = device_record;
+  const auto status = [&](const Json& method) {
+    Json claim = computed_claim;
+    claim["method"] = method;
+    claim["expected"] = "not-reproducible-here";
+    claim["reason"] = "r";
+    const auto claims = parse_claims(document({claim}));
+    return judge(claims, {}, [&](const std::string&) -> const Json& { return record; }).front();
+  };
+  const Json speedup = of_device("device_speedup", {{"video", "720p"}});
+  EXPECT_NE(status(speedup).status, "not-reproducible-here");
+  EXPECT_EQ(status(of_device("device_speedup", {{"video", "768p"}})).status,
+            "not-reproducible-here");
+  record["forward"][1]["check"] = "failed";
+  EXPECT_NE(status(speedup).reason.find("check"), std::string::npos);
+  record = device_record;
+  record["device"] = "NVIDIA H100 80GB HBM3";
+  EXPECT_EQ(status(speedup).reason, "measured on a NVIDIA H100 80GB HBM3, not on a H200");
+  record.erase("forward");
+  EXPECT_EQ(status(speedup).status, "not-reproducible-here");
+}
+
+TEST(Claims, WithAMethodAreNotExpectedToBeOutOfReachUnlessTheyNeedAnExperiment) {
+  EXPECT_NE(rejection_with("expected", "not-reproducible-here"), "");
+}
+
 TEST(Claims, NameTheExperimentTheyRestOn) {
   EXPECT_EQ(parse_claims(document({computed_claim}))[0].experiment, "");
   std::set<std::string> experiments;
@@ -846,6 +926,7 @@ TEST(Claims, NameTheExperimentTheyRestOn) {
   EXPECT_TRUE(experiments.contains("format-error"));
   EXPECT_TRUE(experiments.contains("attention-time"));
   EXPECT_TRUE(experiments.contains("sequence-parallel"));
+  EXPECT_TRUE(experiments.contains("device-time"));
 }
 
 }  // namespace
