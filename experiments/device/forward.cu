@@ -86,6 +86,10 @@ std::string padding_text(PaddingRows padding) {
   return padding == PaddingRows::kept ? "kept" : "left out";
 }
 
+std::string rearrange_text(const DeviceModelOptions& options) {
+  return options.in_place ? "never" : options.choices.rearrange_with_norm ? "with norm" : "alone";
+}
+
 void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Weights& weights,
             const char* name, const Video& video, const DeviceModelOptions& options) {
   const Model model = sizes.model(name);
@@ -114,7 +118,7 @@ void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, cons
       .notes = {{"video", video.name},
                 {"padding", padding_text(options.padding)},
                 {"text", options.choices.text_once ? "once" : "per sub-sequence"},
-                {"rearrange", options.choices.rearrange_with_norm ? "with norm" : "alone"},
+                {"rearrange", rearrange_text(options)},
                 {"numbers", options.choices.hif8 ? "hif8, emulated" : "bf16"}},
       .cost = {.flops = forward_flops(model, video.grid, PaddingWork::valid).all /
                         static_cast<double>(options.ranks)},
@@ -128,15 +132,13 @@ void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, cons
   recorder.row(row);
 }
 
-constexpr ForwardChoices as_the_paper{};
-
 }  // namespace
 
 void record_forward(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
   const Weights weights(on, sizes.model("wan2.1-14b"), 1);
   for (const auto& video : videos(sizes))
     for (const auto* const name : {"wan2.1-14b", "osp-next-14b"})
-      record(on, recorder, sizes, weights, name, video, {PaddingRows::kept, as_the_paper});
+      record(on, recorder, sizes, weights, name, video, DeviceModelOptions{});
 }
 
 void record_choices(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
@@ -145,13 +147,17 @@ void record_choices(CudaExecutor& on, Recorder& recorder, const RecordSizes& siz
   for (const auto& video : videos(sizes)) {
     const bool padded = video.grid.h % 4 != 0;
     if (padded)
-      record(on, recorder, sizes, weights, osp, video, {PaddingRows::left_out, as_the_paper});
-    record(on, recorder, sizes, weights, osp, video, {PaddingRows::left_out, {.text_once = true}});
+      record(on, recorder, sizes, weights, osp, video, {.padding = PaddingRows::left_out});
     record(on, recorder, sizes, weights, osp, video,
-           {PaddingRows::left_out, {.text_once = true, .rearrange_with_norm = true}});
+           {.padding = PaddingRows::left_out, .choices = {.text_once = true}});
+    record(on, recorder, sizes, weights, osp, video,
+           {.padding = PaddingRows::left_out,
+            .choices = {.text_once = true, .rearrange_with_norm = true}});
+    record(on, recorder, sizes, weights, osp, video,
+           {.padding = PaddingRows::left_out, .in_place = true, .choices = {.text_once = true}});
   }
   weights.quantize();
-  record(on, recorder, sizes, weights, osp, videos(sizes)[1], {PaddingRows::kept, {.hif8 = true}});
+  record(on, recorder, sizes, weights, osp, videos(sizes)[1], {.choices = {.hif8 = true}});
 }
 
 void record_ranks(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
@@ -159,7 +165,7 @@ void record_ranks(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
   for (const std::int64_t ranks : {2, 4, 8})
     for (const auto& video : videos(sizes))
       for (const auto* const name : {"wan2.1-14b", "osp-next-14b"})
-        record(on, recorder, sizes, weights, name, video, {PaddingRows::kept, as_the_paper, ranks});
+        record(on, recorder, sizes, weights, name, video, {.ranks = ranks});
 }
 
 }  // namespace ospsim

@@ -30,6 +30,7 @@ class InPlaceAttention {
     Bfloat16* o = nullptr;
     float* lse = nullptr;
     std::int64_t row_stride = 0;
+    friend bool operator==(const Tensors&, const Tensors&) = default;
   };
 
   /// Plans, and puts the plan on the current device. Throws InputError for layouts that

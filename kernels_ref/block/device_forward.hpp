@@ -17,7 +17,8 @@
 ///     on.launch(Work, kernel)                         a kernel of cuda/lane.hpp
 ///     on.linear(Work, Product, x, weight, bias, y)    a product
 ///     on.attention(Work, BatchedAttention, q, k, v, o)
-///     on.quantize(Work, from, to, elements)           to = from through HiF8 and back
+///     on.attention_in_place(Work, layout, heads, head_dim, q, k, v, o)   rows are the grid's
+///     tokens on.quantize(Work, from, to, elements)           to = from through HiF8 and back
 /// A CUDA stream does (cuda/executor.hpp), and so do the tests, on the host: what is checked there
 /// is the order of the operations, their shapes and every address, which is all there is to it.
 namespace ospsim {
@@ -64,6 +65,9 @@ struct DeviceSequence {
   std::int64_t ulysses = 1;
   std::vector<EqualRun> runs;          ///< of self-attention, over rows * ulysses rows
   std::vector<std::int64_t> run_rows;  ///< where each run begins
+  /// With rows in the order of the grid: the sub-sequences that self-attention stays in, where they
+  /// lie. Instead of runs.
+  std::optional<Layout> in_place;
   // On the device:
   const DevicePosition* positions = nullptr;  ///< [rows]
   AxisTurns axes[3] = {};
@@ -256,7 +260,20 @@ class DeviceForward {
       move_heads(sequence, sequence.split_heads, *tensor);
       quantize(*tensor, rows * dim);
     }
-    const std::int64_t row_stride = dim / sequence.ulysses;
+    if (sequence.in_place)
+      on_.attention_in_place(Work::self_attention, *sequence.in_place, shape_.heads,
+                             shape_.head_dim(), b_.q, b_.k, b_.v, b_.o);
+    else
+      attend_in_runs(sequence);
+    move_heads(sequence, sequence.merge_heads, b_.o);
+    quantize(b_.o, rows * dim);
+    linear(Work::projection, rows, dim, dim, b_.o, weights.o, b_.layer);
+    pending_ = true;
+    pending_gate_ = modulation(block, 2);
+  }
+
+  void attend_in_runs(const DeviceSequence& sequence) {
+    const std::int64_t row_stride = shape_.dim / sequence.ulysses;
     for (std::size_t r = 0; r < sequence.runs.size(); ++r) {
       const EqualRun& run = sequence.runs[r];
       const BatchStrides strides{run.spacing * row_stride, row_stride};
@@ -273,11 +290,6 @@ class DeviceForward {
                                      .o = strides},
                     b_.q + at, b_.k + at, b_.v + at, b_.o + at);
     }
-    move_heads(sequence, sequence.merge_heads, b_.o);
-    quantize(b_.o, rows * dim);
-    linear(Work::projection, rows, dim, dim, b_.o, weights.o, b_.layer);
-    pending_ = true;
-    pending_gate_ = modulation(block, 2);
   }
 
   void cross_attention(const DeviceBlock& block) {

@@ -4,6 +4,7 @@
 #include <deque>
 #include <utility>
 
+#include "kernels_ref/attention/inplace.hpp"
 #include "kernels_ref/block/device_forward.hpp"
 #include "kernels_ref/cuda/cudnn_attention.hpp"
 #include "kernels_ref/cuda/launch.cuh"
@@ -101,6 +102,11 @@ class CudaExecutor {
                  const Bfloat16* v, Bfloat16* o) {
     timed(work, [&] { attention_.execute(stream_, shape, q, k, v, o); });
   }
+  /// Our own kernel. Each set of tensors is planned for when it is first seen, which waits for the
+  /// device.
+  void attention_in_place(Work work, const Layout& layout, std::int64_t heads,
+                          std::int64_t head_dim, const Bfloat16* q, const Bfloat16* k,
+                          const Bfloat16* v, Bfloat16* o);
   /// The paper's forward recipe (formats/scaling.hpp, paper_forward).
   void quantize(Work work, const Bfloat16* from, Bfloat16* to, std::int64_t elements);
 
@@ -137,6 +143,13 @@ class CudaExecutor {
   CudaStream stream_;
   Matmul matmul_;
   CudnnAttention attention_;
+  struct InPlace {
+    Layout layout;
+    std::int64_t heads;
+    InPlaceAttention::Tensors tensors;
+    InPlaceAttention attention;
+  };
+  std::deque<InPlace> in_place_;
   DeviceBuffer<DeviceAmax> found_;
   bool profiling_ = false;
   std::deque<Span> spans_;

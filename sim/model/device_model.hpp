@@ -77,6 +77,9 @@ class DeviceModelWeights {
 /// How a model runs on a device.
 struct DeviceModelOptions {
   PaddingRows padding = PaddingRows::kept;
+  /// Rows stay in the order of the grid, without padding, and attention finds its sub-sequences
+  /// there. On one device.
+  bool in_place = false;
   ForwardChoices choices;
   /// Of how many ranks this is one, in the paper's split: Ulysses in full blocks; in sparse ones as
   /// much SSP as divides the sub-sequences, and Ulysses for the rest (section 4.2.3). What other
@@ -106,10 +109,13 @@ class DeviceModel {
     const BlockKind kinds[] = {BlockKind::full, BlockKind::token, BlockKind::group};
     std::vector<RowOrder> orders;
     for (const BlockKind kind : kinds) {
-      RowOrder order = row_order(block_layout(model, grid, kind), options.padding);
+      const Layout layout = block_layout(model, grid, kind);
+      const bool sparse_in_place = options.in_place && layout.subsequences() > 1;
+      RowOrder order = sparse_in_place ? orders.front() : row_order(layout, options.padding);
       const std::int64_t ssp = std::gcd(options.ranks, order.subsequences());
       if (ssp > 1) order = part_of(order, 0, order.subsequences() / ssp);
       add_sequence(order, grid, options.ranks / ssp, tables);
+      if (sparse_in_place) sequences_.back().in_place = layout;
       orders.push_back(std::move(order));
     }
 
@@ -123,7 +129,7 @@ class DeviceModel {
     for (std::int64_t layer = 0; layer < model.layers; ++layer) {
       const auto kind = static_cast<std::size_t>(schedule[index(layer)]);
       const std::int32_t* source = nullptr;
-      if (kind != before)
+      if (kind != before && !options.in_place)
         source =
             keep(options.ranks == 1 ? row_map(orders[before], orders[kind])
                                     : some_map(sequences_[before].rows, sequences_[kind].rows));

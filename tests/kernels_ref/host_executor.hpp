@@ -76,6 +76,19 @@ class HostExecutor {
     }
   }
 
+  void attention_in_place(Work work, const Layout& layout, std::int64_t heads,
+                          std::int64_t head_dim, const Bfloat16* q, const Bfloat16* k,
+                          const Bfloat16* v, Bfloat16* o) {
+    count(work);
+    const std::int64_t rows = layout.grid().tokens(), size = rows * heads * head_dim;
+    const auto view = [&](auto* data) { return rows_first(data, heads, rows, head_dim); };
+    const auto qs = read(q, size), ks = read(k, size), vs = read(v, size);
+    std::vector<double> os(qs.size());
+    attention_forward<Backend::naive>(groups_in_place(layout), view(qs.data()), view(ks.data()),
+                                      view(vs.data()), view(os.data()), {});
+    write(os, o);
+  }
+
   void quantize(Work work, const Bfloat16* from, Bfloat16* to, std::int64_t elements) {
     count(work);
     const std::vector<Bfloat16> x(from, from + elements);

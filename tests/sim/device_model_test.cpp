@@ -95,7 +95,8 @@ TEST(DeviceModel, EqualsTheNaiveBlocksHoweverRowsLie) {
     for (const bool once : {false, true})
       for (const bool fused : {false, true}) {
         const auto outcome =
-            run(model, {padding, {.text_once = once, .rearrange_with_norm = fused}});
+            run(model,
+                {.padding = padding, .choices = {.text_once = once, .rearrange_with_norm = fused}});
         EXPECT_LT(outcome.error, bf16_tolerance) << once << fused;
         // The text's copies are one; the others are between the six blocks.
         EXPECT_EQ(outcome.on.operations(Work::rearrange), fused ? 1 : 6);
@@ -104,9 +105,17 @@ TEST(DeviceModel, EqualsTheNaiveBlocksHoweverRowsLie) {
 
 TEST(DeviceModel, OtherPatternsToo) {
   for (const auto* const pattern : {"full", "skiparse-1d", "skiparse-3d", "window"})
-    EXPECT_LT(run(small_model(pattern), {PaddingRows::left_out, {true, true}}).error,
+    EXPECT_LT(run(small_model(pattern), {PaddingRows::left_out, false, {true, true}}).error,
               bf16_tolerance)
         << pattern;
+}
+
+TEST(DeviceModel, InPlaceNothingIsRearranged) {
+  for (const auto* const pattern : {"skiparse-2d", "skiparse-1d"}) {
+    const auto outcome = run(small_model(pattern), {.in_place = true, .choices = {true, true}});
+    EXPECT_LT(outcome.error, bf16_tolerance) << pattern;
+    EXPECT_EQ(outcome.on.operations(Work::rearrange), 1);  // the text
+  }
 }
 
 TEST(DeviceModel, TheToleranceTellsPatternsApart) {
@@ -121,34 +130,28 @@ TEST(DeviceModel, TheToleranceTellsPatternsApart) {
 
 TEST(DeviceModel, ThroughHif8) {
   // Numbers of three fraction bits: an error of up to 2^-4 in every tensor.
-  const auto outcome = run(small_model(), {PaddingRows::left_out, {true, true, true}});
+  const auto outcome = run(small_model(), {PaddingRows::left_out, false, {true, true, true}});
   EXPECT_GT(outcome.error, bf16_tolerance);
   EXPECT_LT(outcome.error, 0.2);
   // Of a block: three linear inputs, q, k, v, o; of its cross-attention q, text, k, v, o; hidden.
   EXPECT_EQ(outcome.on.operations(Work::quantize), 6 * 13);
 }
 
+// What other ranks would send is missing; what is checked is how much there is to do and, under the
+// address sanitizer, that nobody reads or writes beyond an array.
 TEST(DeviceModel, RunsAsOneOfManyRanks) {
-  // What other ranks would send is missing; what is checked is that nobody reads or writes beyond
-  // an array (under the address sanitizer) and how much work there is.
   const Grid even{2, 8, 8};
   Model model = small_model();
   model.heads = 4;
   HostExecutor on;
   DeviceWeights weights(on, model, 3);
-  for (const std::int64_t ranks : {2, 4, 8}) {
-    const auto device = [&](std::int64_t heads_of_ranks) {
-      return Device(on, model, weights, even, {PaddingRows::kept, {true, true}, heads_of_ranks});
-    };
-    if (ranks == 8) {  // more than there are heads in a full block
-      EXPECT_THROW(device(ranks), InputError);
-      continue;
-    }
-    Device one_of_many = device(ranks);
+  for (const std::int64_t ranks : {2, 4}) {
+    Device one_of_many(on, model, weights, even, {.ranks = ranks});
     EXPECT_EQ(one_of_many.rows(), even.tokens() / ranks);
     one_of_many.forward();
   }
-  EXPECT_THROW(Device(on, model, weights, grid, {.ranks = 4}), InputError);  // 30 tokens over 4
+  EXPECT_THROW(Device(on, model, weights, even, {.ranks = 8}), InputError);  // of 4 heads
+  EXPECT_THROW(Device(on, model, weights, grid, {.ranks = 4}), InputError);  // of 30 tokens
 }
 
 }  // namespace
