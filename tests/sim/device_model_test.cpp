@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels_ref/block/dit_block.hpp"
 #include "kernels_ref/errors.hpp"
+#include "sim/model/naive_model.hpp"
 #include "tests/kernels_ref/host_executor.hpp"
 #include "tests/kernels_ref/support.hpp"
 
@@ -33,43 +33,14 @@ std::vector<double> read(const float* from, std::int64_t size) {
   return {from, from + size};
 }
 
-DitBlockWeights<double> naive_weights(const Model& model, const DeviceBlockWeights& from) {
-  const std::int64_t dim = model.dim(), ffn_dim = model.ffn_dim;
-  const auto linear = [](const DeviceLinear& w, std::int64_t in, std::int64_t out) {
-    return LinearWeights<double>{read(w.weight, in * out), read(w.bias, out)};
-  };
-  const auto attention = [&](const DeviceAttentionWeights& w) {
-    return AttentionWeights<double>{linear(w.q, dim, dim), linear(w.k, dim, dim),
-                                    linear(w.v, dim, dim), linear(w.o, dim, dim),
-                                    read(w.q_norm, dim),   read(w.k_norm, dim)};
-  };
-  return {attention(from.self_attention),    attention(from.cross_attention),
-          read(from.cross_norm_weight, dim), read(from.cross_norm_bias, dim),
-          linear(from.ffn_up, dim, ffn_dim), linear(from.ffn_down, ffn_dim, dim)};
-}
-
 using Device = DeviceModel<HostExecutor>;
 using DeviceWeights = DeviceModelWeights<HostExecutor>;
 
 std::vector<double> naive_forward(const Model& model, const DeviceWeights& weights,
                                   const Device& device) {
-  const std::int64_t rows = grid.tokens(), dim = model.dim();
-  auto x = read(device.input(), rows * dim);
-  const auto text = read(device.text(), model.text_tokens * dim);
-  const auto positions = positions_in_place(grid);
-  const auto schedule = block_schedule(model);
-  for (std::int64_t layer = 0; layer < model.layers; ++layer) {
-    const auto& block = weights.block(layer);
-    const auto modulation = read(block.modulation, 6 * dim);
-    const auto groups = groups_in_place(block_layout(model, grid, schedule[index(layer)]));
-    std::vector<double> y(x.size());
-    DitBlockActivations<double> activations;
-    dit_block_forward<Backend::naive>({rows, model.text_tokens, dim, model.heads, model.ffn_dim},
-                                      naive_weights(model, block),
-                                      {x, text, modulation, groups, positions}, y, activations);
-    x = std::move(y);
-  }
-  return x;
+  return naive_forward(model, grid, weights, read(device.input(), grid.tokens() * model.dim()),
+                       read(device.text(), model.text_tokens * model.dim()),
+                       [](const auto* from, std::int64_t size) { return read(from, size); });
 }
 
 // Some 20 tensors a block are rounded to 8 bits; a row in the wrong place would be an error of 1.
