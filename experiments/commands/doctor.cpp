@@ -7,6 +7,7 @@
 #include "experiments/store/machine.hpp"
 #include "git_state.hpp"
 #include "kernels_ref/cuda/device.hpp"
+#include "kernels_ref/cuda/library.hpp"
 #include "kernels_ref/errors.hpp"
 #include "sim/process.hpp"
 
@@ -48,14 +49,25 @@ Json simgrid_feature() {
                  lack.empty() ? lack : lack + " (libsimgrid-dev, libboost-dev)");
 }
 
+/// A library that is opened when it is first used.
+Json library_feature(const CudaStatus& cuda, std::initializer_list<const char*> sonames) {
+  if (!cuda.built) return feature(false, false, cuda.reason);
+  try {
+    const Library library{sonames};
+    return feature(true, true, "");
+  } catch (const UnavailableError& error) {
+    return feature(true, false, error.what());
+  }
+}
+
 Json run(const Request&) {
   const Machine machine = this_machine();
   const CudaStatus cuda = cuda_status();
-  const std::string device = cuda.available ? "finds " + cuda.device_name : "says: " + cuda.reason;
   Json document;
   document["features"] = {
-      {"cuda", not_used(cuda.built ? "; the CUDA runtime is compiled in and " + device
-                                   : "; " + cuda.reason)},
+      {"cuda", feature(cuda.built, cuda.available, cuda.reason)},
+      {"cublaslt", library_feature(cuda, {"libcublasLt.so.13", "libcublasLt.so.12"})},
+      {"cudnn", library_feature(cuda, {"libcudnn.so.9"})},
       {"mpi", mpi_feature()},
       {"hdf5", feature(true, true, "")},
       {"simgrid", simgrid_feature()},

@@ -183,7 +183,8 @@ TEST_F(Cli, ReachFields) {
 
 TEST_F(Cli, DoctorListAndFigure) {
   const Json features = json("doctor").at("features");
-  for (const char* name : {"cuda", "mpi", "hdf5", "simgrid", "torch", "avx512", "amx"}) {
+  for (const char* name :
+       {"cuda", "cublaslt", "cudnn", "mpi", "hdf5", "simgrid", "torch", "avx512", "amx"}) {
     const Json& feature = features.at(name);
     EXPECT_TRUE(feature.at("built").is_boolean() && feature.at("reason").is_string()) << name;
     EXPECT_NE(feature.at("available").get<bool>(), !feature.at("reason").get<std::string>().empty())
