@@ -56,25 +56,36 @@ std::string rearrange_text(const DeviceModelOptions& options) {
   return options.in_place ? "never" : options.choices.rearrange_with_norm ? "with norm" : "alone";
 }
 
+/// The milliseconds of each kind of work in a forward pass, every operation timed on its own: of
+/// one block for all that do the same.
+std::array<double, work_kinds> parts_of(CudaExecutor& on, Device& device) {
+  std::array<double, work_kinds> parts_ms{};
+  for (const auto& [layer, count] : device.alike_blocks()) {
+    device.block_forward(layer);  // makes plans; a graph cannot be captured before
+    on.start_profile();
+    device.block_forward(layer);
+    const auto of_block = on.stop_profile();
+    for (std::size_t w = 0; w < parts_ms.size(); ++w)
+      parts_ms[w] += static_cast<double>(count) * of_block[w];
+  }
+  return parts_ms;
+}
+
 void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Weights& weights,
             const char* name, const Video& video, const DeviceModelOptions& options) {
   const Model model = sizes.model(name);
   Device device(on, model, weights, video.grid, options);
-  device.forward();  // makes plans; workspaces cannot be had during a capture
+  const auto parts_ms = parts_of(on, device);
   Bfloat16* result = nullptr;
-  on.wait();
   const CudaGraph graph(on.stream(), [&] {
     device.reset();
     result = device.forward();
   });
-  auto times_ms = measure_ms(on, sizes.forward_repetitions, [&] { graph.launch(on.stream()); });
+  auto times_ms = timed_ms(on, sizes.forward_repetitions, [&] { graph.launch(on.stream()); });
   const Check finite =
       check_of("numbers of the result that are not finite",
                static_cast<double>(not_finite(on, result, device.rows() * model.dim())), 0);
 
-  on.start_profile();
-  device.forward();
-  const auto parts = on.stop_profile();
   Row row{
       .name = name,
       .sizes = {{"t", video.grid.t},
@@ -94,7 +105,8 @@ void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, cons
       .times_ms = std::move(times_ms),
       .check = options.ranks == 1 ? worst_of({check_small(on, name, options), finite}) : finite};
   for (int w = 0; w < work_kinds; ++w)
-    row.parts_ms.emplace_back(to_string(static_cast<Work>(w)), parts[static_cast<std::size_t>(w)]);
+    row.parts_ms.emplace_back(to_string(static_cast<Work>(w)),
+                              parts_ms[static_cast<std::size_t>(w)]);
   recorder.row(row);
 }
 

@@ -26,22 +26,24 @@ RecordSizes paper_sizes() {
           .copy_bytes = std::int64_t{2} << 30,
           .product_size = 8192,
           .codec_elements = std::int64_t{80640} * 5120,
+          .codec_period = std::int64_t{1} << 22,
           .float_patterns = std::int64_t{1} << 32,
-          .kernel_repetitions = 20,
+          .kernel_repetitions = 11,
           .forward_repetitions = 3};
 }
 
 RecordSizes quick_sizes() {
   return {.padded = {2, 5, 8},
           .unpadded = {2, 8, 8},
-          .layers = 6,
+          .layers = 4,
           .full_blocks = 2,
           .heads = 8,
-          .ffn_dim = 1024,
-          .text_tokens = 24,
+          .ffn_dim = 512,
+          .text_tokens = 16,
           .copy_bytes = 1 << 22,
           .product_size = 256,
           .codec_elements = 12345,
+          .codec_period = 4096,
           .float_patterns = 1 << 20,
           .kernel_repetitions = 2,
           .forward_repetitions = 1};

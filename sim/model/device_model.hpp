@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <deque>
@@ -125,11 +126,12 @@ class DeviceModel {
       copies = std::max(copies, sequence.subsequences());
     }
     std::size_t before = 0;
+    const std::int32_t* maps[3][3] = {};
     const auto schedule = block_schedule(model);
     for (std::int64_t layer = 0; layer < model.layers; ++layer) {
       const auto kind = static_cast<std::size_t>(schedule[index(layer)]);
-      const std::int32_t* source = nullptr;
-      if (kind != before && !options.in_place)
+      const std::int32_t*& source = maps[before][kind];
+      if (kind != before && !options.in_place && source == nullptr)
         source =
             keep(options.ranks == 1 ? row_map(orders[before], orders[kind])
                                     : some_map(sequences_[before].rows, sequences_[kind].rows));
@@ -147,6 +149,30 @@ class DeviceModel {
   const Bfloat16* text() const { return buffers_.text; }
   /// Draws the input again.
   void reset() { on_.launch(Work::norm, FillNormal{buffers_.x, rows() * shape_.dim, 1, 0, seed_}); }
+  /// Blocks that do the same: one of them, and how many there are.
+  struct Alike {
+    std::int64_t layer = 0, count = 0;
+  };
+  std::vector<Alike> alike_blocks() const {
+    std::vector<Alike> alike;
+    for (std::size_t b = 0; b < blocks_.size(); ++b) {
+      const auto same = [&](const Alike& one) {
+        const DeviceBlock& other = blocks_[index(one.layer)];
+        return other.sequence == blocks_[b].sequence && other.source == blocks_[b].source;
+      };
+      const auto found = std::find_if(alike.begin(), alike.end(), same);
+      if (found != alike.end())
+        ++found->count;
+      else
+        alike.push_back({static_cast<std::int64_t>(b), 1});
+    }
+    return alike;
+  }
+  /// Starts one block over input(), whatever lies there.
+  void block_forward(std::int64_t layer) {
+    DeviceForward<On>(on_, shape_, choices_, buffers_).run({blocks_[index(layer)]});
+  }
+
   /// Starts a forward pass over input(); returns where its result will lie.
   Bfloat16* forward() { return DeviceForward<On>(on_, shape_, choices_, buffers_).run(blocks_); }
 

@@ -108,6 +108,22 @@ TEST(DeviceModel, ThroughHif8) {
   EXPECT_EQ(outcome.on.operations(Work::quantize), 6 * 13);
 }
 
+TEST(DeviceModel, KnowsWhichBlocksDoTheSame) {
+  const auto counts = [](const DeviceModelOptions& options) {
+    HostExecutor on;
+    const Model model = small_model();
+    DeviceWeights weights(on, model, 3);
+    std::vector<std::pair<std::int64_t, std::int64_t>> found;
+    for (const auto& [layer, count] : Device(on, model, weights, grid, options).alike_blocks())
+      found.emplace_back(layer, count);
+    return found;
+  };
+  using Counts = std::vector<std::pair<std::int64_t, std::int64_t>>;
+  // full, token, group, token, group, full: they differ in where their rows come from, too.
+  EXPECT_EQ(counts({}), (Counts{{0, 1}, {1, 1}, {2, 2}, {3, 1}, {5, 1}}));
+  EXPECT_EQ(counts({.in_place = true}), (Counts{{0, 2}, {1, 2}, {2, 2}}));
+}
+
 // What other ranks would send is missing; what is checked is how much there is to do and, under the
 // address sanitizer, that nobody reads or writes beyond an array.
 TEST(DeviceModel, RunsAsOneOfManyRanks) {
