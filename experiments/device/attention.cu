@@ -1,3 +1,5 @@
+#include <numeric>
+
 #include "experiments/device/measure.cuh"
 #include "kernels_ref/attention/inplace.hpp"
 #include "kernels_ref/attention/plain_kernel.hpp"
@@ -107,6 +109,63 @@ Check check_in_place(CudaExecutor& on, const Layout& layout, const Tensors& t, s
   return check_queries(chosen(head(t.q), some), head(t.k), head(t.v), chosen(head(t.o), some));
 }
 
+std::vector<AttentionGroup> groups_of(const BatchedAttention& a,
+                                      const std::vector<std::int32_t>& lengths = {}) {
+  std::vector<AttentionGroup> groups;
+  for (std::int64_t batch = 0; batch < a.batches; ++batch) {
+    const auto rows = [&](BatchStrides s, std::int64_t length) {
+      std::vector<std::int64_t> named(index(lengths.empty() ? length : lengths[index(batch)]));
+      std::iota(named.begin(), named.end(), batch * s.batch_stride / s.row_stride);
+      return named;
+    };
+    groups.push_back({rows(a.q, a.query_length), rows(a.k, a.key_length)});
+  }
+  return groups;
+}
+
+/// Some queries of every group, its last one among them, in every head, against the plain kernel:
+/// each head of each query by itself, so that a key that is left out or a wrong head shows.
+Check check_every_head(CudaExecutor& on, std::vector<AttentionGroup> groups, const Tensors& t,
+                       std::int64_t heads) {
+  const std::int64_t dim = heads * head_dim;
+  const auto rows = static_cast<std::int64_t>(t.q.size()) / dim,
+             key_rows = static_cast<std::int64_t>(t.k.size()) / dim;
+  for (auto& group : groups) {
+    std::vector<std::int64_t> some{group.queries.back()};
+    for (const auto i : some_of(std::ssize(group.queries) - 1, 16))
+      some.push_back(group.queries[index(i)]);
+    group.queries = some;
+  }
+  const KeyLists lists(groups);
+  const auto queries = on.upload(std::span<const QueryKeys>(lists.queries));
+  const auto keys = on.upload(std::span<const std::int32_t>(lists.keys));
+  const auto expected = on.array<Bfloat16>(rows * dim);
+  const auto view = [&](auto* x, std::int64_t of) { return rows_first(x, heads, of, head_dim); };
+  on.launch(Work::self_attention,
+            PlainAttention<Bfloat16>{.q = view(static_cast<const Bfloat16*>(t.q.data()), rows),
+                                     .k = view(static_cast<const Bfloat16*>(t.k.data()), key_rows),
+                                     .v = view(static_cast<const Bfloat16*>(t.v.data()), key_rows),
+                                     .o = view(expected.data(), rows),
+                                     .queries = queries.data(),
+                                     .query_count = std::ssize(lists.queries),
+                                     .keys = keys.data()});
+  double worst = 0;
+  for (const auto& query : lists.queries) {
+    const auto exact = download_bf16(on, expected.data() + query.row * dim, dim),
+               got = download_bf16(on, t.o.data() + query.row * dim, dim);
+    for (std::int64_t head = 0; head < heads; ++head) {
+      const auto part = [&](const std::vector<double>& x) {
+        return std::vector(x.begin() + head * head_dim, x.begin() + (head + 1) * head_dim);
+      };
+      worst = larger(worst, relative_l2(part(got), part(exact)));
+    }
+  }
+  return check_of(
+      "largest relative L2 of a sampled query's head, in every head, against the plain kernel; "
+      "three roundings to bf16",
+      worst, 0x1p-7);
+}
+
 BatchedAttention sequences(std::int64_t batches, std::int64_t heads, std::int64_t length,
                            std::int64_t spacing) {
   const BatchStrides s{spacing * heads * head_dim, heads * head_dim};
@@ -149,8 +208,9 @@ void bare(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const 
                 .cost = a.cost(pairs(a)),
                 .formula = formula,
                 .times_ms = times_ms,
-                .check = worst_of({written, check_batched(on, a, a.key_length, t.q.data(),
-                                                          t.k.data(), t.v.data(), t.o.data())})});
+                .check = worst_of({written, check_every_head(on, groups_of(a), t, a.heads),
+                                   check_batched(on, a, a.key_length, t.q.data(), t.k.data(),
+                                                 t.v.data(), t.o.data())})});
 }
 
 /// A sparse block's attention where q, k, v and o stay in the order of the grid: rearranged,
@@ -165,9 +225,10 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, 
   const auto there = row_map(in_place, order), back = row_map(order, in_place);
   const auto there_map = on.upload(std::span<const std::int32_t>(there)),
              back_map = on.upload(std::span<const std::int32_t>(back));
-  const Tensors t(on, rows, rows, dim);
+  Tensors t(on, rows, rows, dim);
   const auto q = on.array<Bfloat16>(rows * dim), k = on.array<Bfloat16>(rows * dim),
-             v = on.array<Bfloat16>(rows * dim), o = on.array<Bfloat16>(rows * dim);
+             v = on.array<Bfloat16>(rows * dim);
+  auto o = on.array<Bfloat16>(rows * dim);
   const auto move = [&](const Bfloat16* from, Bfloat16* to, const std::int32_t* map) {
     on.launch(Work::rearrange, GatherRows{reinterpret_cast<const unsigned char*>(from),
                                           reinterpret_cast<unsigned char*>(to), map, rows,
@@ -188,10 +249,16 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, 
     attend();
     move(o.data(), t.o.data(), back_map.data());
   };
+  poison(on, o);
+  poison(on, t.o);
   const auto times_ms = measure_ms(on, sizes.kernel_repetitions, start);
   const auto attention_ms = measure_ms(on, sizes.kernel_repetitions, attend);
 
-  const Check check = check_in_place(on, layout, t, sizes.heads);
+  const Check check =
+      worst_of({check_of("elements not written",
+                         static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0),
+                check_every_head(on, groups_in_place(layout), t, sizes.heads),
+                check_in_place(on, layout, t, sizes.heads)});
   const Cost cost =
       attention_forward_cost(attended_pairs(layout), sizes.heads, rows, rows, head_dim, 2);
   for (const bool whole : {true, false})
@@ -231,8 +298,9 @@ void with_lengths(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
                 .cost = a.cost(pairs),
                 .formula = formula,
                 .times_ms = times_ms,
-                .check = check_batched(on, checked, lengths.back(), t.q.data(), t.k.data(),
-                                       t.v.data(), t.o.data())});
+                .check = worst_of({check_every_head(on, groups_of(a, lengths), t, sizes.heads),
+                                   check_batched(on, checked, lengths.back(), t.q.data(),
+                                                 t.k.data(), t.v.data(), t.o.data())})});
 }
 
 /// Our own kernels on tensors in the order of the grid.
@@ -249,15 +317,17 @@ void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, co
         measure_ms(on, sizes.kernel_repetitions, [&] { attention.execute(on.stream()); });
     const Check written = check_of("elements not written",
                                    static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0);
-    recorder.row({.name = "attention in place",
-                  .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
-                  .notes = {{"pattern", pattern.name},
-                            {"phase", std::string(to_string(phase))},
-                            {"by", "ospsim, version " + std::to_string(version)}},
-                  .cost = attention.cost(),
-                  .formula = formula,
-                  .times_ms = times_ms,
-                  .check = worst_of({written, check_in_place(on, layout, t, sizes.heads)})});
+    recorder.row(
+        {.name = "attention in place",
+         .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
+         .notes = {{"pattern", pattern.name},
+                   {"phase", std::string(to_string(phase))},
+                   {"by", "ospsim, version " + std::to_string(version)}},
+         .cost = attention.cost(),
+         .formula = formula,
+         .times_ms = times_ms,
+         .check = worst_of({written, check_every_head(on, groups_in_place(layout), t, sizes.heads),
+                            check_in_place(on, layout, t, sizes.heads)})});
   }
 }
 
@@ -265,7 +335,7 @@ void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, co
 void plain(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Grid& grid) {
   const Layout layout(parse_pattern("skiparse-2d", {2, 2, 2}), grid, Phase::token);
   const std::int64_t rows = grid.tokens();
-  const Tensors t(on, rows, rows, head_dim);
+  Tensors t(on, rows, rows, head_dim);
   const KeyLists lists(groups_in_place(layout));
   const auto queries = on.upload(std::span<const QueryKeys>(lists.queries));
   const auto keys = on.upload(std::span<const std::int32_t>(lists.keys));
@@ -278,6 +348,7 @@ void plain(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const
                                         .query_count = std::ssize(lists.queries),
                                         .keys = keys.data(),
                                         .pairs = static_cast<std::int64_t>(attended_pairs(layout))};
+  poison(on, t.o);
   const auto times_ms =
       measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::self_attention, kernel); });
   recorder.row(
@@ -287,7 +358,10 @@ void plain(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const
        .cost = kernel.cost(),
        .formula = formula,
        .times_ms = times_ms,
-       .check = check_in_place(on, layout, t, 1)});
+       .check =
+           worst_of({check_of("elements not written",
+                              static_cast<double>(not_finite(on, t.o.data(), rows * head_dim)), 0),
+                     check_in_place(on, layout, t, 1)})});
 }
 
 }  // namespace

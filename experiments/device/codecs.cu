@@ -44,7 +44,7 @@ void compare_all_floats(CudaExecutor& on, Recorder& recorder, const RecordSizes&
       {"e5m2, rne, saturate", codec(Format::e5m2, Rounding::rne, Overflow::saturate)}};
   const std::int64_t chunk = sizes.float_patterns / 16, all = std::int64_t{1} << 32;
   const auto x = on.array<float>(chunk);
-  const auto codes = on.array<std::uint8_t>(chunk);
+  auto codes = on.array<std::uint8_t>(chunk);
   std::vector<float> host(index(chunk));
   std::vector<std::uint8_t> expected(index(chunk));
   std::vector<std::int64_t> wrong(std::size(codecs));
@@ -53,6 +53,7 @@ void compare_all_floats(CudaExecutor& on, Recorder& recorder, const RecordSizes&
     on.wait();
     x.copy_to(host);
     for (std::size_t c = 0; c < std::size(codecs); ++c) {
+      poison(on, codes);
       with_quantize(codecs[c].codec, x.data(), codes.data(), chunk, TensorScale{},
                     [&](const auto& kernel) { launch(on.stream(), kernel); });
       encode<Backend::cpu>(codecs[c].codec, std::span<const float>(host), expected);
@@ -70,11 +71,12 @@ void compare_all_floats(CudaExecutor& on, Recorder& recorder, const RecordSizes&
          .check = check_of("codes that differ from the host's", static_cast<double>(wrong[c]), 0)});
 }
 
-/// The first numbers of what a kernel made, against the cpu back end.
+/// What a kernel made of numbers that repeat: the first `period` against the cpu back end, the
+/// others against those before them.
 template <class T, class Result>
-Check check_start(CudaExecutor& on, const Codec& c, float scale, const T* x, const Result* got,
-                  std::int64_t elements) {
-  const std::int64_t compared = std::min(elements, std::int64_t{1} << 22);
+Check check_all(CudaExecutor& on, const Codec& c, float scale, const T* x, const Result* got,
+                std::int64_t elements, std::int64_t period) {
+  const std::int64_t compared = std::min(elements, period);
   const auto from = download(on, x, compared);
   const auto to = download(on, got, compared);
   std::vector<Result> expected(index(compared));
@@ -82,11 +84,12 @@ Check check_start(CudaExecutor& on, const Codec& c, float scale, const T* x, con
     encode<Backend::cpu>(c, std::span<const T>(from), expected, scale);
   else
     quantize_dequantize<Backend::cpu>(c, std::span<const T>(from), std::span<T>(expected), scale);
-  std::int64_t wrong = 0;
+  double wrong =
+      differences(on, ComparePeriods<Result>{.x = got, .size = elements, .period = period});
   for (std::size_t i = 0; i < to.size(); ++i)
     wrong += std::memcmp(&to[i], &expected[i], sizeof(Result)) != 0;
-  return check_of("elements of the first 2^22 that differ from the cpu back end's",
-                  static_cast<double>(wrong), 0);
+  return check_of("elements that differ from the cpu back end's, or from the same earlier on",
+                  wrong, 0);
 }
 
 template <class T>
@@ -96,14 +99,15 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
   DeviceBuffer<T> x = on.array<T>(elements), y = on.array<T>(elements);
   {
     // Normal numbers in T, by way of the host for a part that repeats.
-    std::vector<T> part(std::size_t{1} << 22);
+    std::vector<T> part(index(sizes.codec_period));
     for (std::size_t i = 0; i < part.size(); ++i) narrow(FillNormal::number(5, i), part[i]);
+    on.wait();  // for the zeros: copies do not
     for (std::int64_t at = 0; at < elements; at += std::ssize(part))
       check_cuda(cudaMemcpy(x.data() + at, part.data(),
                             std::min(part.size(), index(elements - at)) * sizeof(T),
                             cudaMemcpyHostToDevice));
   }
-  const auto codes = on.array<std::uint8_t>(elements);
+  auto codes = on.array<std::uint8_t>(elements);
   const auto found = on.array<DeviceAmax>(1);
   const auto find = [&] {
     check_cuda(cudaMemsetAsync(found.data(), 0, sizeof(DeviceAmax), on.stream()));
@@ -139,21 +143,24 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
       with_quantize(c, x.data(), to, elements, s,
                     [&](const auto& kernel) { launch(on.stream(), kernel); });
     };
+    poison(on, codes);
     start(codes.data(), {scale});
     row("encode", name, encode_cost(elements, sizeof(T)), "x read, codes written",
-        check_start(on, c, scale, x.data(), codes.data(), elements),
+        check_all(on, c, scale, x.data(), codes.data(), elements, sizes.codec_period),
         [&] { start(codes.data(), {scale}); });
 
     const Dequantize<T> decoding{c.format, codes.data(), y.data(), elements, {scale}};
+    poison(on, y);
     launch(on.stream(), decoding);
     row("decode", name, decode_cost(elements, sizeof(T)), "codes read, x written",
-        check_start(on, c, scale, x.data(), y.data(), elements),
+        check_all(on, c, scale, x.data(), y.data(), elements, sizes.codec_period),
         [&] { launch(on.stream(), decoding); });
 
     poison(on, y);
     start(y.data(), {scale});
     row("quantize-dequantize", name, quantize_dequantize_cost(elements, sizeof(T)),
-        "x read, y written", check_start(on, c, scale, x.data(), y.data(), elements),
+        "x read, y written",
+        check_all(on, c, scale, x.data(), y.data(), elements, sizes.codec_period),
         [&] { start(y.data(), {scale}); });
 
     const Quantization recipe = paper_forward();
@@ -166,7 +173,9 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
     row("current scaling: amax, quantize-dequantize", name,
         amax_cost(elements, sizeof(T)) + quantize_dequantize_cost(elements, sizeof(T)),
         "x read twice, y written",
-        check_start(on, c, scale_of(recipe, exact.amax), x.data(), y.data(), elements), current);
+        check_all(on, c, scale_of(recipe, exact.amax), x.data(), y.data(), elements,
+                  sizes.codec_period),
+        current);
   }
 }
 

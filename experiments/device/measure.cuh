@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "experiments/device/comparisons.hpp"
 #include "experiments/device/record.hpp"
 #include "experiments/device/sizes.hpp"
 #include "experiments/median.hpp"
@@ -13,11 +14,9 @@
 
 namespace ospsim {
 
-/// The milliseconds of each repetition of what `start` puts on the stream, after one more to warm
-/// up.
+/// The milliseconds of each repetition of what `start` puts on the stream.
 template <class Start>
-std::vector<double> measure_ms(CudaExecutor& on, int repetitions, const Start& start) {
-  start();
+std::vector<double> timed_ms(CudaExecutor& on, int repetitions, const Start& start) {
   std::vector<CudaEvent> starts(index(repetitions)), stops(index(repetitions));
   for (std::size_t r = 0; r < starts.size(); ++r) {
     starts[r].record(on.stream());
@@ -27,6 +26,12 @@ std::vector<double> measure_ms(CudaExecutor& on, int repetitions, const Start& s
   std::vector<double> ms;
   for (std::size_t r = 0; r < starts.size(); ++r) ms.push_back(stops[r].ms_since(starts[r]));
   return ms;
+}
+/// The same after one more to warm up.
+template <class Start>
+std::vector<double> measure_ms(CudaExecutor& on, int repetitions, const Start& start) {
+  start();
+  return timed_ms(on, repetitions, start);
 }
 
 /// Fills device memory with bytes 0xff: NaNs, in every floating-point type here.
@@ -55,6 +60,29 @@ inline std::vector<double> download_bf16(CudaExecutor& on, const Bfloat16* from,
 /// How many numbers of a tensor are NaN or Inf; of a tensor that was poisoned: or not written.
 std::int64_t not_finite(CudaExecutor& on, const Bfloat16* x, std::int64_t size);
 
+/// Runs a kernel of comparisons.hpp.
+template <class Kernel>
+DeviceAmax compare(CudaExecutor& on, Kernel kernel) {
+  const auto found = on.array<DeviceAmax>(1);
+  kernel.found = found.data();
+  launch(on.stream(), kernel);
+  return download(on, found.data(), 1)[0];
+}
+/// The largest error that it finds; beyond all tolerance where a number is none.
+template <class Kernel>
+double largest_error(CudaExecutor& on, const Kernel& kernel) {
+  const DeviceAmax found = compare(on, kernel);
+  return found.not_finite > 0 ? std::numeric_limits<double>::max()
+                              : std::bit_cast<float>(found.largest);
+}
+/// How many differ.
+template <class Kernel>
+double differences(CudaExecutor& on, const Kernel& kernel) {
+  return static_cast<double>(compare(on, kernel).not_finite);
+}
+
+inline constexpr double half_ulp = 0x1p-8;  ///< the largest relative error of rounding to bf16
+
 /// A tensor of about normal numbers.
 inline DeviceBuffer<Bfloat16> normal_array(CudaExecutor& on, std::int64_t size,
                                            std::uint64_t seed) {
@@ -73,6 +101,11 @@ inline std::vector<std::int64_t> some_of(std::int64_t limit, std::int64_t count)
   for (std::int64_t i = 0; i < limit; ++i) all[index(i)] = i;
   std::sample(all.begin(), all.end(), std::back_inserter(some), count, random);
   return some;
+}
+
+/// The larger error; a NaN is larger than all.
+inline double larger(double a, double b) {
+  return std::isnan(a) || a >= b ? a : b;
 }
 
 /// |a - b| / |b| in the Euclidean norm.

@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::int64_t head_dim = RecordSizes::head_dim;
 constexpr std::int64_t checked_rows = 24;
-constexpr double half_ulp = 0x1p-8;  ///< the largest relative error of one rounding to bf16
 
 /// The rows of a tensor in double precision.
 std::vector<double> rows_of(CudaExecutor& on, const Bfloat16* x, std::int64_t dim,
@@ -26,14 +25,20 @@ std::vector<double> rows_of(CudaExecutor& on, const Bfloat16* x, std::int64_t di
 /// Every element within one rounding to bf16 of the exact one, and what float32 adds.
 Check check_rounded(const std::vector<double>& got, const std::vector<double>& exact) {
   double worst = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    const double error = std::abs(got[i] - exact[i]) / (std::abs(exact[i]) + 1e-2);
-    if (!(error <= worst)) worst = error;
-  }
+  for (std::size_t i = 0; i < got.size(); ++i)
+    worst = larger(worst, std::abs(got[i] - exact[i]) / (std::abs(exact[i]) + 1e-2));
   return check_of(
       "largest error of sampled rows against double precision, relative to |x| + 0.01; "
       "one rounding to bf16 and 1 % of it",
       worst, 1.01 * half_ulp);
+}
+
+template <class Kernel>
+Check check_everywhere(CudaExecutor& on, const Kernel& kernel) {
+  return check_of(
+      "largest error of all elements against a plain kernel in double precision, relative to |x| + "
+      "0.01; one rounding to bf16 and 1 % of it",
+      largest_error(on, kernel), 1.01 * half_ulp);
 }
 
 Layout layout(const char* pattern, const Grid& grid, Phase phase = Phase::token) {
@@ -65,13 +70,18 @@ void gather(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, cons
                                  : download(on, from.data() + at * width, width);
     wrong += got != expected;
   }
-  recorder.row({.name = name,
-                .sizes = {{"rows", rows}, {"row_bytes", row_bytes}},
-                .cost = kernel.cost(),
-                .formula = "rows (2 row_bytes + 4)",
-                .times_ms = times_ms,
-                .check = check_of("elements not written, and rows of 256 sampled that differ",
-                                  static_cast<double>(wrong), 0)});
+  const Check everywhere =
+      check_of("bytes that differ", differences(on, CompareGather{.made = kernel}), 0);
+  recorder.row(
+      {.name = name,
+       .sizes = {{"rows", rows}, {"row_bytes", row_bytes}},
+       .cost = kernel.cost(),
+       .formula = "rows (2 row_bytes + 4)",
+       .times_ms = times_ms,
+       .check = worst_of({check_of("elements not written, and rows of 256 sampled that differ from "
+                                   "the host's",
+                                   static_cast<double>(wrong), 0),
+                          everywhere})});
 }
 
 void record_gathers(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
@@ -189,7 +199,7 @@ void record_norms(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
       gated_residual_forward<Backend::naive>(shape, std::vector(exact_sum),
                                              rows_of(on, residual.data(), dim, from), part(0),
                                              exact_sum);
-    std::vector<Check> checks;
+    std::vector<Check> checks{check_everywhere(on, CompareNorm{.made = kernel})};
     auto rounded_sum = exact_sum;
     if (kernel.sum != nullptr) {
       rounded_sum = rows_of(on, sum.data(), dim, sampled);
@@ -249,7 +259,9 @@ void record_rope(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes)
     if (rope)
       rope_3d_forward<Backend::naive>({sizes.heads, head_dim}, sampled_positions,
                                       std::vector(exact), exact);
-    const Check check = check_rounded(rows_of(on, x.data(), dim, sampled), exact);
+    const Check check =
+        worst_of({check_everywhere(on, CompareRope{.made = kernel, .original = original.data()}),
+                  check_rounded(rows_of(on, x.data(), dim, sampled), exact)});
     // Again and again on what it made: the norm keeps numbers where they are.
     const auto times_ms =
         measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::norm, kernel); });

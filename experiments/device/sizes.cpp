@@ -39,7 +39,7 @@ RecordSizes quick_sizes() {
           .full_blocks = 2,
           .heads = 8,
           .ffn_dim = 512,
-          .text_tokens = 16,
+          .text_tokens = 24,
           .copy_bytes = 1 << 22,
           .product_size = 256,
           .codec_elements = 12345,

@@ -13,6 +13,7 @@ struct RecordSizes {
   Grid unpadded;  ///< 768P
   std::int64_t layers, full_blocks, heads, ffn_dim, text_tokens;
   std::int64_t copy_bytes, product_size, codec_elements;
+  std::int64_t codec_period;    ///< the elements repeat: so many are compared with the host's
   std::int64_t float_patterns;  ///< of the 2^32, evenly spread chunks of them
   int kernel_repetitions, forward_repetitions;
 

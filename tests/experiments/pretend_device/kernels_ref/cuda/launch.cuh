@@ -8,7 +8,6 @@
 #include "kernels_ref/block/block_kernels.hpp"
 #include "kernels_ref/cuda/buffer.hpp"
 #include "kernels_ref/cuda/lane.hpp"
-#include "kernels_ref/formats/codec_kernels.hpp"
 #include "kernels_ref/layout/rearrange_kernels.hpp"
 #include "tests/experiments/pretend_device/sabotage.hpp"
 #include "tests/kernels_ref/host_launch.hpp"
@@ -23,8 +22,6 @@ template <>
 inline constexpr bool independent<FillNormal> = true;
 template <>
 inline constexpr bool independent<GatherRows> = true;
-template <class T>
-inline constexpr bool independent<Dequantize<T>> = true;
 
 /// A lane that cannot wait: a kernel that is wrongly called independent does not compile.
 struct LoneLane {
@@ -33,6 +30,30 @@ struct LoneLane {
   int thread() const { return in_block; }
   std::int64_t block() const { return of_grid; }
   std::int64_t blocks() const { return in_grid; }
+};
+
+/// A fiber that hands out values in two places by turns, so that one wait is enough.
+struct WaitingLane : HostLane {
+  using HostLane::HostLane;
+  template <class T>
+  T shuffle_xor(T value, int mask) {
+    HostBlock::Meeting& warp = team_.warp_of(thread_);
+    const auto at = [&](int lane) {
+      return static_cast<std::size_t>(lane + turn_ * warp_lanes) * sizeof(double);
+    };
+    const int own = thread_ % warp_lanes;
+    if (warp.values.size() < 2 * warp_lanes * sizeof(double))
+      warp.values.resize(2 * warp_lanes * sizeof(double));
+    static_assert(sizeof(T) <= sizeof(double));
+    std::memcpy(&warp.values[at(own)], &value, sizeof(T));
+    team_.meet(thread_, warp);
+    std::memcpy(&value, &warp.values[at(own ^ mask)], sizeof(T));
+    turn_ ^= 1;
+    return value;
+  }
+
+ private:
+  int turn_ = 0;
 };
 
 template <class Kernel>
@@ -45,7 +66,7 @@ void run_kernel(const Kernel& kernel) {
         kernel(lane);
       }
   } else {
-    host_launch(kernel);
+    host_launch<WaitingLane>(kernel);
   }
 }
 
