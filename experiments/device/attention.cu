@@ -309,26 +309,27 @@ void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, co
   const Layout layout(pattern, grid, phase);
   const std::int64_t rows = grid.tokens(), dim = sizes.heads * head_dim;
   Tensors t(on, rows, rows, dim);
-  for (const int version : {1, 2, 3, 4}) {
-    InPlaceAttention attention(layout, sizes.heads, {.version = version});
-    attention.prepare({t.q.data(), t.k.data(), t.v.data(), t.o.data(), nullptr, dim});
-    poison(on, t.o);
-    const auto times_ms =
-        measure_ms(on, sizes.kernel_repetitions, [&] { attention.execute(on.stream()); });
-    const Check written = check_of("elements not written",
-                                   static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0);
-    recorder.row(
-        {.name = "attention in place",
-         .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
-         .notes = {{"pattern", pattern.name},
-                   {"phase", std::string(to_string(phase))},
-                   {"by", "ospsim, version " + std::to_string(version)}},
-         .cost = attention.cost(),
-         .formula = formula,
-         .times_ms = times_ms,
-         .check = worst_of({written, check_every_head(on, groups_in_place(layout), t, sizes.heads),
-                            check_in_place(on, layout, t, sizes.heads)})});
-  }
+  for (const int version : {1, 2, 3, 4})
+    attempt(recorder, "attention in place", [&] {
+      InPlaceAttention attention(layout, sizes.heads, {.version = version});
+      attention.prepare({t.q.data(), t.k.data(), t.v.data(), t.o.data(), nullptr, dim});
+      poison(on, t.o);
+      const auto times_ms =
+          measure_ms(on, sizes.kernel_repetitions, [&] { attention.execute(on.stream()); });
+      const Check written = check_of(
+          "elements not written", static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0);
+      recorder.row({.name = "attention in place",
+                    .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
+                    .notes = {{"pattern", pattern.name},
+                              {"phase", std::string(to_string(phase))},
+                              {"by", "ospsim, version " + std::to_string(version)}},
+                    .cost = attention.cost(),
+                    .formula = formula,
+                    .times_ms = times_ms,
+                    .check = worst_of(
+                        {written, check_every_head(on, groups_in_place(layout), t, sizes.heads),
+                         check_in_place(on, layout, t, sizes.heads)})});
+    });
 }
 
 /// The plain kernel, on one head.
@@ -368,34 +369,38 @@ void plain(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const
 
 void record_attention(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
   const std::int64_t heads = sizes.heads, text_tokens = sizes.text_tokens;
+  const auto time = [&](const std::string& name, const BatchedAttention& a, std::int64_t key_rows) {
+    attempt(recorder, name, [&] { bare(on, recorder, sizes, name, a, key_rows); });
+  };
   for (const Grid& grid : {sizes.padded, sizes.unpadded})
     for (const std::int64_t ranks : {1, 2, 4, 8})
-      bare(on, recorder, sizes, "full attention",
-           sequences(1, heads / ranks, grid.tokens(), grid.tokens()), grid.tokens());
+      time("full attention", sequences(1, heads / ranks, grid.tokens(), grid.tokens()),
+           grid.tokens());
   const std::int64_t length = sizes.unpadded.tokens() / 4;
   for (const auto& [ranks, batches, heads_here] :
        {std::array{1l, 4l, heads}, {2l, 2l, heads}, {4l, 1l, heads}, {8l, 1l, heads / 2}})
-    bare(on, recorder, sizes, "sub-sequences, one of " + std::to_string(ranks),
+    time("sub-sequences, one of " + std::to_string(ranks),
          sequences(batches, heads_here, length, length), batches * length);
 
   const Pattern skiparse = parse_pattern("skiparse-2d", {2, 2, 2});
   for (const Grid& grid : {sizes.unpadded, sizes.padded})
     for (const Phase phase : {Phase::token, Phase::group}) {
-      rearranged(on, recorder, sizes, grid, phase);
+      attempt(recorder, "rearranged attention",
+              [&] { rearranged(on, recorder, sizes, grid, phase); });
       in_place(on, recorder, sizes, grid, skiparse, phase);
     }
-  with_lengths(on, recorder, sizes, sizes.padded);
+  attempt(recorder, "attention with lengths",
+          [&] { with_lengths(on, recorder, sizes, sizes.padded); });
   in_place(on, recorder, sizes, sizes.unpadded, parse_pattern("full", {}), Phase::token);
   plain(on, recorder, sizes, sizes.unpadded);
 
   BatchedAttention text = sequences(1, heads, 4 * length, 4 * length);
   text.key_length = text_tokens;
-  bare(on, recorder, sizes, "cross-attention, one text", text, text_tokens);
+  time("cross-attention, one text", text, text_tokens);
   text = sequences(4, heads, length, length);
   text.key_length = text_tokens;
   text.k.batch_stride = text.v.batch_stride = text_tokens * heads * head_dim;
-  bare(on, recorder, sizes, "cross-attention, a text for every sub-sequence", text,
-       4 * text_tokens);
+  time("cross-attention, a text for every sub-sequence", text, 4 * text_tokens);
 }
 
 }  // namespace ospsim

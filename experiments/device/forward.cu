@@ -86,9 +86,9 @@ std::array<double, work_kinds> parts_of(CudaExecutor& on, Device& device) {
 /// The checks of small models, of which several rows have the same.
 using SmallChecks = std::map<std::string, Check>;
 
-void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Weights& weights,
-            SmallChecks& small, const char* name, const Video& video,
-            const DeviceModelOptions& options) {
+void record_row(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes,
+                const Weights& weights, SmallChecks& small, const char* name, const Video& video,
+                const DeviceModelOptions& options) {
   const Model model = sizes.model(name);
   Device device(on, model, weights, video.grid, options);
   const auto parts_ms = parts_of(on, device);
@@ -130,6 +130,13 @@ void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, cons
     row.parts_ms.emplace_back(to_string(static_cast<Work>(w)),
                               parts_ms[static_cast<std::size_t>(w)]);
   recorder.row(row);
+}
+
+void record(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Weights& weights,
+            SmallChecks& small, const char* name, const Video& video,
+            const DeviceModelOptions& options) {
+  attempt(recorder, name,
+          [&] { record_row(on, recorder, sizes, weights, small, name, video, options); });
 }
 
 }  // namespace

@@ -120,30 +120,32 @@ void record_linear(CudaExecutor& on, Recorder& recorder, const RecordSizes& size
         const bool eight_bits = operands == Product::Operands::e4m3;
         const Product product{
             .shape = {rows, layer.in, layer.out}, .gelu = layer.gelu, .operands = operands};
-        const Operand of_x(on, x, x_codes, eight_bits),
-            of_weight(on, weight, weight_codes, eight_bits);
-        poison(on, y);
-        const auto times_ms = measure_ms(on, sizes.kernel_repetitions, [&] {
-          on.linear(Work::projection, product, of_x.data(), of_weight.data(), bias.data(),
-                    y.data());
+        attempt(recorder, layer.name, [&] {
+          const Operand of_x(on, x, x_codes, eight_bits),
+              of_weight(on, weight, weight_codes, eight_bits);
+          poison(on, y);
+          const auto times_ms = measure_ms(on, sizes.kernel_repetitions, [&] {
+            on.linear(Work::projection, product, of_x.data(), of_weight.data(), bias.data(),
+                      y.data());
+          });
+          const Check everywhere =
+              eight_bits ? check_stripes(on, product, x_codes.data(), weight_codes.data(),
+                                         bias.data(), y.data())
+                         : check_stripes(on, product, static_cast<const Bfloat16*>(x.data()),
+                                         static_cast<const Bfloat16*>(weight.data()), bias.data(),
+                                         y.data());
+          const Check check = worst_of(
+              {check_of("elements that are not finite or not written",
+                        static_cast<double>(not_finite(on, y.data(), rows * layer.out)), 0),
+               everywhere, check_product(on, product, of_x, of_weight, bias.data(), y.data())});
+          recorder.row({.name = layer.name,
+                        .sizes = {{"rows", rows}, {"in", layer.in}, {"out", layer.out}},
+                        .notes = {{"operands", eight_bits ? "e4m3" : "bf16"}, {"by", "cuBLASLt"}},
+                        .cost = product.cost(),
+                        .formula = "2 rows in out",
+                        .times_ms = times_ms,
+                        .check = check});
         });
-        const Check everywhere =
-            eight_bits
-                ? check_stripes(on, product, x_codes.data(), weight_codes.data(), bias.data(),
-                                y.data())
-                : check_stripes(on, product, static_cast<const Bfloat16*>(x.data()),
-                                static_cast<const Bfloat16*>(weight.data()), bias.data(), y.data());
-        const Check check = worst_of(
-            {check_of("elements that are not finite or not written",
-                      static_cast<double>(not_finite(on, y.data(), rows * layer.out)), 0),
-             everywhere, check_product(on, product, of_x, of_weight, bias.data(), y.data())});
-        recorder.row({.name = layer.name,
-                      .sizes = {{"rows", rows}, {"in", layer.in}, {"out", layer.out}},
-                      .notes = {{"operands", eight_bits ? "e4m3" : "bf16"}, {"by", "cuBLASLt"}},
-                      .cost = product.cost(),
-                      .formula = "2 rows in out",
-                      .times_ms = times_ms,
-                      .check = check});
       }
     }
 }

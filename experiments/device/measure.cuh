@@ -10,6 +10,7 @@
 #include "experiments/device/sizes.hpp"
 #include "experiments/median.hpp"
 #include "kernels_ref/cuda/executor.cuh"
+#include "kernels_ref/errors.hpp"
 #include "kernels_ref/index.hpp"
 
 namespace ospsim {
@@ -116,6 +117,16 @@ inline double relative_l2(const std::vector<double>& a, const std::vector<double
     norm += b[i] * b[i];
   }
   return std::sqrt(difference / norm);
+}
+
+/// Times a row that a library or a device may refuse: then a row says so, and the part goes on.
+template <class Time>
+void attempt(Recorder& recorder, const std::string& name, const Time& time) {
+  try {
+    time();
+  } catch (const UnavailableError& error) {
+    recorder.row({.name = name, .check = {.method = std::string("refused: ") + error.what()}});
+  }
 }
 
 /// The best of all repetitions: nothing of the run can be faster.

@@ -193,6 +193,19 @@ TEST_P(SabotagedDevice, IsFoundOut) {
 INSTANTIATE_TEST_SUITE_P(, SabotagedDevice, testing::ValuesIn(wrongs),
                          [](const auto& of) { return std::string(of.param.name); });
 
+TEST(DeviceRecordParts, GoOnWhereALibraryRefuses) {
+  const Outcome outcome = run("linear", tiny_sizes(), Sabotage::product_refused);
+  EXPECT_FALSE(outcome.passed);
+  std::map<std::string, int> count;
+  for (const auto& row : outcome.rows()) {
+    const bool refused = row.at("check_method") == "refused: no such product";
+    EXPECT_EQ(row.at("check"), refused ? "failed" : "passed");
+    EXPECT_EQ(row.at("name") == "ffn_up", refused);
+    ++count[row.at("name").get<std::string>()];
+  }
+  EXPECT_EQ(count.at("ffn_up"), count.at("ffn_down"));
+}
+
 TEST(DeviceRecordParts, PassAtTheSizesOfSabotagedDevices) {
   for (const char* const part : {"memory", "codecs", "attention", "linear", "forward"})
     EXPECT_TRUE(run(part, tiny_sizes()).passed) << part;

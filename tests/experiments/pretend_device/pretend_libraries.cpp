@@ -13,6 +13,7 @@
 #include "kernels_ref/cuda/cudnn_attention.hpp"
 #include "kernels_ref/cuda/device.hpp"
 #include "kernels_ref/cuda/matmul.hpp"
+#include "kernels_ref/errors.hpp"
 #include "kernels_ref/formats/quantize.hpp"
 #include "kernels_ref/index.hpp"
 #include "tests/experiments/pretend_device/sabotage.hpp"
@@ -101,6 +102,8 @@ void Matmul::prepare(const Product& product) {
 
 void Matmul::run(cudaStream_t stream, const Product& product, const void* x, const void* weight,
                  const Bfloat16* bias, Bfloat16* y) {
+  if (product.gelu && sabotage == Sabotage::product_refused)
+    throw UnavailableError("no such product");
   prepare(product);
   const auto& [rows, in, out] = product.shape;
   const std::int64_t operand_bytes = product.operands == Product::Operands::e4m3 ? 1 : 2;

@@ -20,6 +20,7 @@ enum class Sabotage {
   product_without_bias,
   product_without_gelu,
   product_unwritten,
+  product_refused,  ///< with GELU, as a library may that has no kernel for it
   attention_without_last_key,
   attention_head,
   attention_unwritten,

@@ -2,12 +2,15 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
+#include <cstring>
 #include <stdexcept>
 #include <type_traits>
 
 #include "kernels_ref/block/block_kernels.hpp"
 #include "kernels_ref/cuda/buffer.hpp"
 #include "kernels_ref/cuda/lane.hpp"
+#include "kernels_ref/index.hpp"
 #include "kernels_ref/layout/rearrange_kernels.hpp"
 #include "tests/experiments/pretend_device/sabotage.hpp"
 #include "tests/kernels_ref/host_launch.hpp"
@@ -32,29 +35,46 @@ struct LoneLane {
   std::int64_t blocks() const { return in_grid; }
 };
 
-/// A fiber that hands out values in two places by turns, so that one wait is enough.
+/// A fiber that seldom waits: what lanes hand each other has two places by turns, so that nobody
+/// waits until all have read.
 struct WaitingLane : HostLane {
   using HostLane::HostLane;
+
+  /// `value` of all lanes of the warp.
+  template <class T>
+  std::array<T, warp_lanes> of_warp(T value) {
+    static_assert(sizeof(T) <= sizeof(double));
+    HostBlock::Meeting& warp = team_.warp_of(thread_);
+    constexpr std::size_t place = warp_lanes * sizeof(double);
+    warp.values.resize(2 * place);
+    std::byte* const values = warp.values.data() + (turn_ ? place : 0);
+    turn_ = !turn_;
+    std::memcpy(values + index(thread_ % warp_lanes) * sizeof(T), &value, sizeof(T));
+    team_.meet(thread_, warp);
+    std::array<T, warp_lanes> all;
+    std::memcpy(all.data(), values, sizeof(all));
+    return all;
+  }
   template <class T>
   T shuffle_xor(T value, int mask) {
-    HostBlock::Meeting& warp = team_.warp_of(thread_);
-    const auto at = [&](int lane) {
-      return static_cast<std::size_t>(lane + turn_ * warp_lanes) * sizeof(double);
-    };
-    const int own = thread_ % warp_lanes;
-    if (warp.values.size() < 2 * warp_lanes * sizeof(double))
-      warp.values.resize(2 * warp_lanes * sizeof(double));
-    static_assert(sizeof(T) <= sizeof(double));
-    std::memcpy(&warp.values[at(own)], &value, sizeof(T));
-    team_.meet(thread_, warp);
-    std::memcpy(&value, &warp.values[at(own ^ mask)], sizeof(T));
-    turn_ ^= 1;
-    return value;
+    return of_warp(value)[index((thread_ % warp_lanes) ^ mask)];
   }
 
  private:
-  int turn_ = 0;
+  bool turn_ = false;
 };
+
+/// warp_combine of cuda/lane.hpp, to the bit, in one meeting.
+template <class T, class Combine>
+T warp_combine(WaitingLane& lane, T value, Combine combine, int lanes = warp_lanes) {
+  auto values = lane.of_warp(value);
+  for (int mask = lanes / 2; mask > 0; mask /= 2) {
+    const auto before = values;
+    for (int i = 0; i < warp_lanes; ++i)
+      values[index(i)] = combine(before[index(i)], before[index(i ^ mask)]);
+  }
+  return values[index(lane.thread() % warp_lanes)];
+}
 
 template <class Kernel>
 void run_kernel(const Kernel& kernel) {
