@@ -101,11 +101,11 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
     // Normal numbers in T, by way of the host for a part that repeats.
     std::vector<T> part(index(sizes.codec_period));
     for (std::size_t i = 0; i < part.size(); ++i) narrow(FillNormal::number(5, i), part[i]);
-    on.wait();  // for the zeros: copies do not
     for (std::int64_t at = 0; at < elements; at += std::ssize(part))
-      check_cuda(cudaMemcpy(x.data() + at, part.data(),
-                            std::min(part.size(), index(elements - at)) * sizeof(T),
-                            cudaMemcpyHostToDevice));
+      check_cuda(cudaMemcpyAsync(x.data() + at, part.data(),
+                                 std::min(part.size(), index(elements - at)) * sizeof(T),
+                                 cudaMemcpyHostToDevice, on.stream()));
+    on.wait();
   }
   auto codes = on.array<std::uint8_t>(elements);
   const auto found = on.array<DeviceAmax>(1);

@@ -162,6 +162,9 @@ void InPlaceAttention::prepare(const Tensors& tensors) {
   const std::size_t bytes = k_maps.size() * sizeof(TensorMap);
   check_cuda(cudaMemcpy(state.k_maps.data(), k_maps.data(), bytes, cudaMemcpyHostToDevice));
   check_cuda(cudaMemcpy(state.v_maps.data(), v_maps.data(), bytes, cudaMemcpyHostToDevice));
+  // Copies from the host's memory may still be under way when they return, and no stream that does
+  // not block waits for them.
+  check_cuda(cudaDeviceSynchronize());
   state.arguments.q = tensors.q;
   state.arguments.o = tensors.o;
   state.arguments.lse = tensors.lse;

@@ -53,8 +53,14 @@ class CudaGraph {
   template <class Work>
   CudaGraph(cudaStream_t stream, const Work& work) {
     check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    work();
     cudaGraph_t graph = nullptr;
+    try {
+      work();
+    } catch (...) {  // else the stream could not be used any more
+      cudaStreamEndCapture(stream, &graph);
+      cudaGraphDestroy(graph);
+      throw;
+    }
     check_cuda(cudaStreamEndCapture(stream, &graph));
     const cudaError_t made = cudaGraphInstantiate(&graph_, graph, 0);
     cudaGraphDestroy(graph);
@@ -84,7 +90,13 @@ class CudaExecutor {
   }
   template <class T>
   DeviceBuffer<T> upload(std::span<const T> from) {
-    return DeviceBuffer<T>(from);
+    // On the stream: a plain copy may still be under way when it returns, and nothing orders this
+    // stream after it.
+    DeviceBuffer<T> made(from.size());
+    check_cuda(cudaMemcpyAsync(made.data(), from.data(), from.size_bytes(), cudaMemcpyHostToDevice,
+                               stream_));
+    wait();
+    return made;
   }
 
   cudaStream_t stream() const { return stream_; }
