@@ -49,7 +49,7 @@ TEST(HostLaunch, FindsABarrierThatNotAllReach) {
 }
 
 TEST(GatherRows, MovesRowsAndZeroesPadding) {
-  for (const std::int32_t row_bytes : {16, 48, 256, 2064, 10240}) {
+  for (const std::int32_t row_bytes : {16, 48, 256, 1280, 2064, 2560, 10240}) {
     const std::int64_t from_stride = row_bytes + 32, to_stride = row_bytes + 16;
     const std::vector<std::int32_t> source{4, -1, 0, 2, 2, -1, 3, 1, 4};
     const auto words = static_cast<std::size_t>(row_bytes / 4);
