@@ -9,8 +9,8 @@
 // packing of an exchange have in common.
 //   version 1   a row to as many lanes as it has 16-byte pieces, up to 128. Not measured: of rows
 //               of 1,280 bytes, which Ulysses sends to one of 8 ranks, a multiprocessor would have
-//               20 KB in flight, about what 4.3 TB/s need, and 3 lanes of 8 nothing to do
-//   version 2   to fewer, from 16 on, that each read five pieces before they write one: 160 KB in
+//               15 KB in flight, less than 4.3 TB/s need, and 3 lanes of 8 nothing to do
+//   version 2   to fewer, from 16 on, that each read five pieces before they write one: 120 KB in
 //               flight. Floor: bytes over copy bandwidth. Not measured yet
 namespace ospsim {
 

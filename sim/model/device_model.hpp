@@ -44,16 +44,20 @@ class DeviceModelWeights {
  private:
   DeviceLinear linear(std::int64_t in, std::int64_t out) {
     const float deviation = 1 / std::sqrt(static_cast<float>(in));
-    return {filled(in * out, deviation), filled(out, 0.1f)};
+    return {filled(matrices_, in * out, deviation), filled(biases_, out, 0.1f)};
   }
   DeviceAttentionWeights attention(std::int64_t dim) {
     return {linear(dim, dim), linear(dim, dim),     linear(dim, dim),
             linear(dim, dim), vector(dim, 1, 0.1f), vector(dim, 1, 0.1f)};
   }
-  const Bfloat16* filled(std::int64_t size, float deviation) {
-    matrices_.push_back({on_.template array<Bfloat16>(size), size});
-    on_.launch(Work::norm, FillNormal{matrices_.back().array.data(), size, deviation, 0, ++seed_});
-    return matrices_.back().array.data();
+  struct Filled {
+    typename On::template Array<Bfloat16> array;
+    std::int64_t size;
+  };
+  const Bfloat16* filled(std::deque<Filled>& to, std::int64_t size, float deviation) {
+    to.push_back({on_.template array<Bfloat16>(size), size});
+    on_.launch(Work::norm, FillNormal{to.back().array.data(), size, deviation, 0, ++seed_});
+    return to.back().array.data();
   }
   const float* vector(std::int64_t size, float mean, float deviation) {
     std::vector<float> values(index(size));
@@ -64,13 +68,9 @@ class DeviceModelWeights {
     return vectors_.back().data();
   }
 
-  struct Matrix {
-    typename On::template Array<Bfloat16> array;
-    std::int64_t size;
-  };
   On& on_;
   std::uint64_t seed_;
-  std::deque<Matrix> matrices_;
+  std::deque<Filled> matrices_, biases_;
   std::deque<typename On::template Array<float>> vectors_;
   std::deque<DeviceBlockWeights> blocks_;
 };

@@ -108,6 +108,19 @@ TEST(DeviceModel, ThroughHif8) {
   EXPECT_EQ(outcome.on.operations(Work::quantize), 6 * 13);
 }
 
+TEST(DeviceModelWeights, QuantizeTheirMatricesAndNothingElse) {
+  HostExecutor on;
+  const Model model = small_model();
+  DeviceWeights weights(on, model, 3);
+  const DeviceLinear& linear = weights.block(5).ffn_down;
+  const auto matrix = read(linear.weight, model.ffn_dim * model.dim());
+  const auto bias = read(linear.bias, model.dim());
+  weights.quantize();
+  EXPECT_NE(read(linear.weight, model.ffn_dim * model.dim()), matrix);
+  EXPECT_EQ(read(linear.bias, model.dim()), bias);
+  EXPECT_EQ(on.operations(Work::quantize), model.layers * (4 + 4 + 2));
+}
+
 TEST(DeviceModel, KnowsWhichBlocksDoTheSame) {
   const auto counts = [](const DeviceModelOptions& options) {
     HostExecutor on;
