@@ -132,10 +132,6 @@ struct Matmul::Implementation {
 Matmul::Matmul() : implementation_(std::make_unique<Implementation>()) {}
 Matmul::~Matmul() = default;
 
-void Matmul::prepare(const Product& product) {
-  implementation_->plan_of(product);
-}
-
 void Matmul::run(cudaStream_t stream, const Product& product, const void* x, const void* weight,
                  const Bfloat16* bias, Bfloat16* y) {
   auto& self = *implementation_;

@@ -17,11 +17,9 @@ class Matmul {
   Matmul();
   ~Matmul();
 
-  /// Chooses the algorithm; run() does so itself, but not while a graph is being captured. Throws
-  /// UnavailableError where cuBLASLt has none.
-  void prepare(const Product& product);
   /// Starts the product on the stream. The pointers are to device memory; x and weight hold what
-  /// `product.operands` says, each e4m3 operand as it is, without a scale.
+  /// `product.operands` says, each e4m3 operand as it is, without a scale. The first time chooses
+  /// the algorithm, before any capture. Throws UnavailableError where cuBLASLt has none.
   void run(cudaStream_t stream, const Product& product, const void* x, const void* weight,
            const Bfloat16* bias, Bfloat16* y);
 

@@ -85,26 +85,25 @@ CudaStatus cuda_status() {
 
 struct Matmul::Implementation {
   std::deque<Product> planned;
+
+  void plan(const Product& product) {
+    if (std::find(planned.begin(), planned.end(), product) != planned.end()) return;
+    const auto& [rows, in, out] = product.shape;
+    require(rows > 0 && in > 0 && out > 0, "a product of nothing");
+    require(in % (product.operands == Product::Operands::e4m3 ? 16 : 8) == 0 && out % 8 == 0,
+            "a product whose rows are not aligned");
+    require(!pretend::capturing(), "a product is planned during a capture");
+    planned.push_back(product);
+  }
 };
 Matmul::Matmul() : implementation_(std::make_unique<Implementation>()) {}
 Matmul::~Matmul() = default;
-
-void Matmul::prepare(const Product& product) {
-  auto& planned = implementation_->planned;
-  if (std::find(planned.begin(), planned.end(), product) != planned.end()) return;
-  const auto& [rows, in, out] = product.shape;
-  require(rows > 0 && in > 0 && out > 0, "a product of nothing");
-  require(in % (product.operands == Product::Operands::e4m3 ? 16 : 8) == 0 && out % 8 == 0,
-          "a product whose rows are not aligned");
-  require(!pretend::capturing(), "a product is planned during a capture");
-  planned.push_back(product);
-}
 
 void Matmul::run(cudaStream_t stream, const Product& product, const void* x, const void* weight,
                  const Bfloat16* bias, Bfloat16* y) {
   if (product.gelu && sabotage == Sabotage::product_refused)
     throw UnavailableError("no such product");
-  prepare(product);
+  implementation_->plan(product);
   const auto& [rows, in, out] = product.shape;
   const std::int64_t operand_bytes = product.operands == Product::Operands::e4m3 ? 1 : 2;
   require_aligned(x, rows * in * operand_bytes);
