@@ -20,7 +20,6 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <thread>
 
 #include "kernels_ref/index.hpp"
 #include "kernels_ref/parallel.hpp"
@@ -199,8 +198,7 @@ void attend(const std::vector<AttentionBatch>& batches, HeadTensor<const Real<B>
 
   const std::int64_t wide = k.head_dim + max_merged_groups;
   const std::vector<T> wide_v = widened(v);
-  const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
-  const std::int64_t workers = std::min(threads == 0 ? cores : threads, std::ssize(of_several));
+  const auto workers = std::min<std::int64_t>(thread_count(threads), std::ssize(of_several));
   parallel_for(workers, threads, [&](std::int64_t worker) {
     std::vector<T> wide_k = widened(k);
     for (std::int64_t i = worker; i < std::ssize(of_several); i += workers)

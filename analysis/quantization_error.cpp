@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "kernels_ref/formats/codec.hpp"
@@ -134,6 +135,8 @@ void QuantizationError::add(const QuantizationError& other) {
 }
 
 double QuantizationError::relative_l2() const {
+  const auto elements = std::accumulate(codes_.begin(), codes_.end(), std::int64_t{0});
+  if (finite_ == 0 && elements > 0) return std::numeric_limits<double>::quiet_NaN();
   return noise_ == 0 ? 0 : std::sqrt(noise_ / signal_);
 }
 

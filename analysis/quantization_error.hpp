@@ -34,7 +34,8 @@ class QuantizationError {
   void add(std::span<const float> x, std::span<const float> y, std::span<const std::uint8_t> codes);
   void add(const QuantizationError& other);
 
-  /// sqrt(sum (x^ - x)^2 / sum x^2); 0 if both are 0; infinite if a finite x has no finite x^.
+  /// sqrt(sum (x^ - x)^2 / sum x^2); 0 if both are 0; infinite if a finite x has no finite x^; NaN
+  /// if no x is finite.
   double relative_l2() const;
   /// -20 log10 of the above: infinite without any error.
   double sqnr_db() const;

@@ -2,14 +2,11 @@
 
 #include <algorithm>
 
+#include "kernels_ref/index.hpp"
 #include "kernels_ref/parallel.hpp"
 
 namespace ospsim {
 namespace {
-
-std::size_t index(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// f(a sum, first, last) over parts of [0, n) in parallel; the sums are added to `total` in order.
 template <class Sum, class F>

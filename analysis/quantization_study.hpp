@@ -33,8 +33,9 @@ struct TensorStudy {
 };
 
 /// Quantises one tensor in every way asked for. It is read twice, in slabs of at most 2^20 elements
-/// or 128 rows, whatever is more; `advance` hears of the elements read. The result does not depend
-/// on the number of threads.
+/// or 128 rows, whatever is more; `advance` hears of the elements read. A tensor of one axis has no
+/// channels: with a scale per channel it gets one scale. The result does not depend on the number
+/// of threads.
 TensorStudy study_tensor(const TensorSource& source, std::span<const Quantization> quantizations,
                          const std::function<void(std::int64_t elements)>& advance,
                          int threads = 0);

@@ -227,8 +227,8 @@ class RowWise {
 };
 
 RowWise::Query RowWise::operator()(std::int64_t token) const {
-  const std::array<Index, 3> query{token / grid_.frame_tokens(), token / grid_.w % grid_.h,
-                                   token % grid_.w};
+  const TokenPosition at = position_of(token, grid_);
+  const std::array<Index, 3> query{at.t, at.y, at.x};
   std::array<Range, 3> range;
   for (std::size_t a = 0; a < 3; ++a) range[a] = support(axes_[a].kernel, query[a]);
   const auto kernel = [&](std::size_t a) {
@@ -335,6 +335,10 @@ PhaseError phase_error(const Mask& mask, const AttentionModel& model, QuerySampl
   check(model, mask.grid);
   if (mask.axes.size() == 3) return product_error(mask, model);
   return row_wise_error(one_frame_of(mask, model), model, queries, threads);
+}
+
+Pattern compared_pattern(std::string_view text, Ratio ratio, bool whole_video) {
+  return parse_pattern(text, ratio, has_per_frame_variant(text) && !whole_video);
 }
 
 std::vector<PhaseError> phase_errors(std::span<const Mask> phases, const AttentionModel& model,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "analysis/estimate.hpp"
@@ -71,6 +72,10 @@ struct QuerySample {
 /// result. A mask that is a product over (t, y, x) takes no time and is never sampled.
 PhaseError phase_error(const Mask& mask, const AttentionModel& model, QuerySample queries = {},
                        int threads = 0);
+
+/// A pattern as it is compared with others here: with its per-frame variant where it has one
+/// (parse_pattern()), unless the whole video is asked for.
+Pattern compared_pattern(std::string_view text, Ratio ratio, bool whole_video = false);
 
 /// Of each phase of a pattern.
 std::vector<PhaseError> phase_errors(std::span<const Mask> phases, const AttentionModel& model,

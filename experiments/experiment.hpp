@@ -13,7 +13,8 @@ struct Experiment {
   std::string name, summary;
   Json (*run)(const Request&);
   std::string (*text)(const Json& document, const Style&);
-  std::string needs = {};  ///< "CUDA device", or nothing that every machine has not
+  std::string needs = {};                 ///< "CUDA device", or nothing that every machine has not
+  std::vector<std::string> options = {};  ///< of `run`, that it takes beside those all take
 };
 
 Experiment figure1();

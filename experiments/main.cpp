@@ -1,6 +1,9 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -21,6 +24,19 @@ void print(const std::string& text) {
     throw InputError("standard output: cannot be written");
 }
 
+/// The result may not take the place of what the command reads or writes besides.
+void refuse_named_twice(const Request& request, const std::string& save) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path place = fs::weakly_canonical(save, ignored);
+  for (const auto& [option, values] : request.values)
+    for (const std::string& value : values)
+      for (const std::string& file : {value, value.substr(0, value.rfind(':'))})
+        if (fs::equivalent(file, save, ignored) ||
+            (option == "--output" && fs::weakly_canonical(file, ignored) == place))
+          throw InputError(fmt::format("--save: {} is {}'s file; name another", save, option));
+}
+
 int run(int argc, char** argv) {
   const auto invocation = parse_command_line(argc, argv, commands());
   if (!invocation) return fine;
@@ -28,7 +44,10 @@ int run(int argc, char** argv) {
   const Request& request = invocation->request;
   std::string save = invocation->save;
   if (save.empty() && command.saves_to != nullptr) save = command.saves_to(request);
-  if (!save.empty()) naming("--save", [&] { require_writable(save); });
+  if (!save.empty()) {
+    refuse_named_twice(request, save);
+    naming("--save", [&] { require_writable(save); });
+  }
   if (command.stream != nullptr && save.empty() && !invocation->json) {
     command.stream(request);
     return fine;

@@ -1,16 +1,13 @@
 #include "kernels_ref/backend.hpp"
 
-#include <fmt/format.h>
-
-#include "kernels_ref/errors.hpp"
+#include "kernels_ref/names.hpp"
 
 namespace ospsim {
 
 Backend parse_backend(std::string_view text) {
-  if (text == "naive") return Backend::naive;
-  if (text == "cpu") return Backend::cpu;
-  if (text == "cuda") return Backend::cuda;
-  throw InputError(fmt::format("backend '{}' is not naive, cpu or cuda", text));
+  constexpr Named<Backend> names[]{
+      {"naive", Backend::naive}, {"cpu", Backend::cpu}, {"cuda", Backend::cuda}};
+  return parse_name(names, "backend", text);
 }
 
 }  // namespace ospsim

@@ -12,11 +12,15 @@
 
 namespace ospsim {
 
-void parallel_for(std::int64_t count, int threads, const std::function<void(std::int64_t)>& f) {
+int thread_count(int threads) {
   if (threads < 0)
     throw std::invalid_argument(fmt::format("{} threads; 0 means all cores", threads));
-  if (threads == 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return threads > 0 ? threads
+                     : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
 
+void parallel_for(std::int64_t count, int threads, const std::function<void(std::int64_t)>& f) {
+  threads = thread_count(threads);
   std::atomic<std::int64_t> next{0};
   std::exception_ptr failure;
   std::mutex failure_mutex;

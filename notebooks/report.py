@@ -133,6 +133,8 @@ def commit():
 
 def write_page(output, ospsim):
     """Writes the page beside its place and renames it, so that a reader never finds half of one."""
+    if output.is_dir() or not output.parent.is_dir():
+        raise Failure(2, f"--output {output}: name a file in a folder that is there")
     claims = claims_of(ospsim)
     sections = [section(path) for path in sorted(HERE.glob("*.ipynb"))]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True,
@@ -140,10 +142,12 @@ def write_page(output, ospsim):
     environment.filters |= {"value": value, "of": of, "powers": powers}
     page = environment.get_template("report.html.jinja").render(
         claims=claims, sections=sections, commit=commit(), date=datetime.date.today().isoformat())
-    output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(output.name + f".part-{os.getpid()}")
-    part.write_text(page, encoding="utf-8")
-    part.replace(output)
+    try:
+        part.write_text(page, encoding="utf-8")
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
     print(f"report: {output.resolve()}")
 
 
@@ -180,6 +184,9 @@ def main():
     except Failure as failure:
         print(f"osp report: {failure}", file=sys.stderr)
         return failure.status
+    except OSError as error:
+        print(f"osp report: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

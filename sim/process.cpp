@@ -1,6 +1,7 @@
 #include "sim/process.hpp"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -112,7 +113,7 @@ ProcessOutcome run_process(const std::vector<std::string>& command, std::string_
   running = pid;
   for (Channel* channel : {&in, &out, &err}) channel->theirs.close();
 
-  ProcessOutcome outcome;
+  ProcessOutcome outcome{.program = command.front()};
   std::thread listener([&] { outcome.errors = receive_all(err.ours); });
   std::thread speaker([&] {
     send_all(in.ours, input);
@@ -130,8 +131,27 @@ ProcessOutcome run_process(const std::vector<std::string>& command, std::string_
   return outcome;
 }
 
+std::string ProcessOutcome::failure() const {
+  if (!errors.empty()) return errors.substr(0, errors.find('\n'));
+  return signal != 0 ? fmt::format("{}: ended by signal {}", program, signal)
+                     : fmt::format("{}: exit status {}", program, exit_status);
+}
+
+std::vector<std::string> mpi_environment() {
+  return {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+          "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_mpi_yield_when_idle=1"};
+}
+
 void end_running_process() noexcept {
-  if (running != 0) kill(running, SIGTERM);
+  const pid_t pid = running;
+  if (pid == 0) return;
+  kill(pid, SIGTERM);
+  constexpr int looks = 100, ms_between = 50;
+  for (int look = 0; look < looks; ++look) {
+    if (waitpid(pid, nullptr, WNOHANG) != 0) return;
+    poll(nullptr, 0, ms_between);
+  }
+  kill(pid, SIGKILL);
 }
 
 std::string sibling_program(const std::string& name, const std::string& lacked) {

@@ -6,7 +6,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
-#include <thread>
 
 #include "experiments/cli/pattern_options.hpp"
 #include "experiments/cli/progress.hpp"
@@ -14,6 +13,7 @@
 #include "experiments/median.hpp"
 #include "kernels_ref/attention/attention.hpp"
 #include "kernels_ref/cpu/fma_peak.hpp"
+#include "kernels_ref/parallel.hpp"
 
 /// How long attention of one head takes, dense and sparse, on the CPU back end. The repetitions of
 /// the patterns are interleaved, and sampled rows of each result are compared with the naive back
@@ -187,8 +187,7 @@ Json run(const Request& request) {
           {"head_dim", head_dim},
           {"phase", "token"},
           {"backend", "cpu"},
-          {"threads", request.threads > 0 ? request.threads
-                                          : static_cast<int>(std::thread::hardware_concurrency())},
+          {"threads", thread_count(request.threads)},
           {"peak_gflops_per_s", peak_gflops_per_s},
           {"tolerated_relative_l2_error", tolerated_error},
           {"holds", holds},
@@ -236,7 +235,8 @@ Experiment attention_time() {
   return {.name = "attention-time",
           .summary = "Time of one head's attention, dense and sparse, on the CPU (minutes)",
           .run = run,
-          .text = text};
+          .text = text,
+          .options = {"--grid"}};
 }
 
 }  // namespace ospsim

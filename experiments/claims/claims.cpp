@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -38,7 +39,7 @@ class Fields {
   }
   std::string text(const std::string& field, bool may_be_empty = false) {
     const Json* const value = find(field);
-    if (value == nullptr || !value->is_string() || (!may_be_empty && value->empty()) ||
+    if (value == nullptr || !value->is_string() ||
         (!may_be_empty && value->get_ref<const std::string&>().empty()))
       reject(fmt::format("needs the text '{}'", field));
     return value->get<std::string>();
@@ -162,6 +163,10 @@ double tolerance_of(const Claim& claim, double published) {
                                            std::abs(published));
 }
 
+const char* kind_of(const Value& value) {
+  return std::holds_alternative<bool>(value) ? "a truth value" : "a number";
+}
+
 int side(double value, double neutral) {
   return (value > neutral) - (value < neutral);
 }
@@ -233,8 +238,11 @@ std::vector<Claim> parse_claims(std::string_view text) {
 }
 
 std::vector<Claim> load_claims(const std::string& path) {
+  std::error_code ignored;
   std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  if (!std::filesystem::is_directory(path, ignored))
+    text.assign(std::istreambuf_iterator<char>(file), {});
   if (!file.is_open() || file.bad() || text.empty())
     throw InputError(fmt::format("{}: no claims can be read from it", path));
   try {
@@ -249,6 +257,9 @@ std::string default_claims_path() {
 }
 
 std::string status_of(const Claim& claim, const Value& ours) {
+  if (ours.index() != claim.published->index())
+    throw InputError(fmt::format("claims: '{}': publishes {} and its method finds {}", claim.id,
+                                 kind_of(*claim.published), kind_of(ours)));
   if (std::holds_alternative<bool>(ours))
     return ours == *claim.published ? reproduced : contradicted;
   const double value = std::get<double>(ours), published = std::get<double>(*claim.published);

@@ -3,6 +3,7 @@
 #include "experiments/claims/methods.hpp"
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/layout/grid.hpp"
+#include "sim/model/model.hpp"
 
 namespace ospsim {
 namespace {
@@ -42,7 +43,8 @@ Method device_video_seconds(Arguments& a) {
   const std::string device = a.text("device"), model = a.text("model"), video = a.text("video");
   a.rest_on("device-time");
   return [=](const Evidence& evidence) -> Value {
-    return time_ms(row_of(evidence, device, "forward", as_the_paper(model, video))) * 100 / 1000;
+    return time_ms(row_of(evidence, device, "forward", as_the_paper(model, video))) * 1e-3 *
+           forwards_per_video;
   };
 }
 

@@ -4,6 +4,7 @@
 
 #include "experiments/claims/methods.hpp"
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/names.hpp"
 #include "sim/model/model.hpp"
 
 namespace ospsim {
@@ -18,10 +19,9 @@ struct ModelOnGrid {
 };
 
 PaddingWork counting_of(Arguments& a) {
-  const std::string text = a.text("counting");
-  if (text == "valid") return PaddingWork::valid;
-  if (text == "padded") return PaddingWork::padded;
-  throw InputError(fmt::format("its method's 'counting' is '{}', not valid or padded", text));
+  constexpr Named<PaddingWork> names[]{{"valid", PaddingWork::valid},
+                                       {"padded", PaddingWork::padded}};
+  return parse_name(names, "its method's 'counting'", a.text("counting"));
 }
 
 Method forward_flops_of(Arguments& a) {
@@ -46,11 +46,9 @@ Method forward_flops_ratio(Arguments& a) {
 }
 
 BlockKind block_of(Arguments& a) {
-  const std::string text = a.text("block");
-  if (text == "full") return BlockKind::full;
-  if (text == "token") return BlockKind::token;
-  if (text == "group") return BlockKind::group;
-  throw InputError(fmt::format("its method's 'block' is '{}', not full, token or group", text));
+  constexpr Named<BlockKind> names[]{
+      {"full", BlockKind::full}, {"token", BlockKind::token}, {"group", BlockKind::group}};
+  return parse_name(names, "its method's 'block'", a.text("block"));
 }
 
 Method block_flops(Arguments& a, TextWork text) {
@@ -81,9 +79,8 @@ Method implied_rate_tflops(Arguments& a) {
   const ModelOnGrid at(a);
   const PaddingWork counting = counting_of(a);
   const std::string seconds = a.claim_id("seconds");
-  constexpr double forwards = 100;
   return [=](const Evidence& evidence) -> Value {
-    return 1e-12 * forwards *
+    return 1e-12 * forwards_per_video *
            ratio(forward_flops(at.model, at.grid, counting).all, evidence.published(seconds));
   };
 }

@@ -149,8 +149,7 @@ bool locally_equivalent(const Layout& whole, const Layout& unit) {
   for (std::int64_t c = 0; c < whole.subsequences(); ++c) {
     std::vector<std::int64_t> last_slot(static_cast<std::size_t>(units), -1);
     for (const std::int64_t token : whole.tokens_of(c)) {
-      const std::int64_t t = token / grid.frame_tokens(), y = token / grid.w % grid.h,
-                         x = token % grid.w;
+      const auto [t, y, x] = position_of(token, grid);
       const Place place = unit.place((t * side + y % side) * side + x % side);
       auto& last = last_slot[static_cast<std::size_t>(y / side * units_per_row + x / side)];
       if (place.subsequence != c || place.slot <= last) return false;

@@ -37,18 +37,13 @@ double bandwidth_of(Arguments& a) {
   return value;
 }
 
-/// Skiparse-1D with each frame padded by itself, as `recall` takes it.
-Pattern pattern_of(const std::string& pattern, const std::string& ratio) {
-  return parse_pattern(pattern, parse_ratio(ratio), pattern == "skiparse-1d");
-}
-
 double error_at(const std::vector<Mask>& masks, double bandwidth) {
   return output_error(phase_errors(masks, AttentionModel::isotropic(bandwidth)));
 }
 
 Method output_error_of(Arguments& a) {
   const Grid grid = grid_of(a);
-  const Pattern pattern = pattern_of(a.text("pattern"), a.text("ratio"));
+  const Pattern pattern = compared_pattern(a.text("pattern"), parse_ratio(a.text("ratio")));
   const double bandwidth = bandwidth_of(a);
   return [=](const Evidence&) -> Value { return error_at(masks_of(pattern, grid), bandwidth); };
 }
@@ -60,8 +55,8 @@ struct Pair {
 
   explicit Pair(Arguments& a)
       : grid(grid_of(a)),
-        pattern(pattern_of(a.text("pattern"), a.text("ratio"))),
-        other(pattern_of(a.text("other"), a.text("other_ratio"))) {}
+        pattern(compared_pattern(a.text("pattern"), parse_ratio(a.text("ratio")))),
+        other(compared_pattern(a.text("other"), parse_ratio(a.text("other_ratio")))) {}
 };
 
 /// Whether the pattern's error is the smaller one, at every bandwidth of the table from the given
@@ -91,7 +86,7 @@ Method crossover(Arguments& a) {
 /// Of both phases, in cycles per token.
 Method shortest_alias_of(Arguments& a) {
   const Grid grid = grid_of(a);
-  const Pattern pattern = pattern_of(a.text("pattern"), a.text("ratio"));
+  const Pattern pattern = compared_pattern(a.text("pattern"), parse_ratio(a.text("ratio")));
   return [=](const Evidence&) -> Value {
     double least = std::numeric_limits<double>::infinity();
     for (const Phase phase : {Phase::token, Phase::group}) {

@@ -42,7 +42,8 @@ CLI::Option* add_option(CLI::App& app, const Option& option, Values& values) {
     return app.add_flag_callback(
         option.name, [&value] { value = {"true"}; }, option.help);
   const bool needed = option.occurs == Option::Occurs::once;  // enforced where it is read
-  auto* added = app.add_option(option.name, value, option.help)->expected(1);
+  auto* added =
+      app.add_option(option.name, value, option.help)->expected(1)->allow_extra_args(false);
   added->type_name(needed ? option.value + " (needed)" : option.value);
   added->multi_option_policy(option.occurs == Option::Occurs::repeatedly
                                  ? CLI::MultiOptionPolicy::TakeAll
@@ -98,6 +99,9 @@ std::optional<Invocation> parse_command_line(int argc, const char* const* argv,
   request.threads = static_cast<int>(request.whole("--threads", 0, 4096));
   if (!request.list("--save").empty()) invocation.save = request.text("--save");
   request.values = std::move(values[name]);
+  for (const auto& option : invocation.command->options)
+    if (app.get_subcommands().front()->get_option(first_spelling(option))->count() > 0)
+      request.given.insert(first_spelling(option));
   return invocation;
 }
 

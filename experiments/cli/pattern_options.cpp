@@ -1,6 +1,7 @@
 #include "experiments/cli/pattern_options.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <optional>
 
@@ -25,16 +26,14 @@ std::vector<Option> grid_options() {
 }
 
 std::vector<Option> pattern_options() {
-  return {
-      {"--pattern",
-       "P",
-       "full, skiparse-1d, skiparse-2d, skiparse-3d, window, 2+1d, skip+window, or digits such as "
-       "'y0,x0|y1,x1'",
-       {},
-       Option::Occurs::once},
-      {"--ratio,--tiles", "K",
-       "subsampling per axis: K or KT,KY,KX; for window the tiles NT,NY,NX"},
-      {"--per-frame", "", "skiparse-1d: flatten and pad each frame by itself"}};
+  return {{"--pattern",
+           "P",
+           fmt::format("{}, or digits such as 'y0,x0|y1,x1'", fmt::join(pattern_names(), ", ")),
+           {},
+           Option::Occurs::once},
+          {"--ratio,--tiles", "K",
+           "subsampling per axis: K or KT,KY,KX; for window the tiles NT,NY,NX"},
+          {"--per-frame", "", "skiparse-1d: flatten and pad each frame by itself"}};
 }
 
 std::vector<Option> pattern_or_mask_options() {
@@ -59,25 +58,29 @@ std::vector<Option> joined(std::initializer_list<std::vector<Option>> parts) {
 Grid grid_of(const Request& request) {
   if (request.has("--grid") == request.has("--resolution"))
     throw InputError("--grid: give either it, as TxHxW in tokens, or --resolution");
-  if (request.has("--grid"))
+  if (request.has("--grid")) {
+    request.refuse({"--frames"}, frames_need_resolution);
     return naming("--grid", [&] { return parse_grid(request.text("--grid")); });
+  }
   const auto frames = request.whole("--frames", 1, 1'000'000'000);
   return naming("--resolution",
                 [&] { return grid_of_video(request.text("--resolution"), frames); });
 }
 
 Pattern pattern_of(const Request& request) {
-  return pattern_of(request, "--pattern", "--ratio", request.has("--per-frame"));
+  return pattern_of(request, "--pattern", "--ratio", [&](std::string_view text, Ratio ratio) {
+    return parse_pattern(text, ratio, request.has("--per-frame"));
+  });
 }
 
 Pattern pattern_of(const Request& request, const std::string& option,
-                   const std::string& ratio_option, bool per_frame) {
+                   const std::string& ratio_option,
+                   const std::function<Pattern(std::string_view text, Ratio)>& parse) {
   std::optional<Ratio> ratio;
   if (request.has(ratio_option))
     ratio = naming(ratio_option, [&] { return parse_ratio(request.text(ratio_option)); });
   const std::string& text = request.text(option);
-  const Pattern pattern =
-      naming(option, [&] { return parse_pattern(text, ratio.value_or(Ratio{}), per_frame); });
+  const Pattern pattern = naming(option, [&] { return parse(text, ratio.value_or(Ratio{})); });
   if (!ratio && takes_ratio(pattern))
     throw InputError(
         fmt::format("{}: pattern '{}' needs one: a whole number such as 2, or three (t,y,x) such "

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "analysis/mask.hpp"
 #include "experiments/cli/command.hpp"
 #include "experiments/pattern_json.hpp"
@@ -19,10 +21,11 @@ Option phase_option();
 std::vector<Option> joined(std::initializer_list<std::vector<Option>> parts);
 
 Grid grid_of(const Request&);
+inline constexpr const char* frames_need_resolution = "goes with --resolution";
 Pattern pattern_of(const Request&);
-/// From options of other names than --pattern and --ratio.
+/// From options of other names than --pattern and --ratio, read by `parse`.
 Pattern pattern_of(const Request&, const std::string& option, const std::string& ratio_option,
-                   bool per_frame);
+                   const std::function<Pattern(std::string_view text, Ratio)>& parse);
 /// --pattern, which is a mask.
 Mask mask_of(const Request&, const Grid&);
 Phase phase_of(const Request&);

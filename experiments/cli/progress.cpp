@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 
 namespace ospsim {
@@ -19,10 +20,9 @@ void Progress::advance(double work, const std::string& next) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
   std::string left = "estimating the time left";
   if (done_ > 0) {
-    const double seconds = elapsed.count() * (total_ - done_) / done_;
-    left = seconds < 60 ? fmt::format("{:.0f} s left", seconds)
-                        : fmt::format("{:.0f} min {:02.0f} s left", seconds / 60 - 0.5,
-                                      seconds - 60 * static_cast<int>(seconds / 60));
+    const long long seconds = std::llround(elapsed.count() * (total_ - done_) / done_);
+    left = seconds < 60 ? fmt::format("{} s left", seconds)
+                        : fmt::format("{} min {:02} s left", seconds / 60, seconds % 60);
   }
   fmt::print(stderr, "\r\x1b[K{:3.0f} %  {}  {}", 100 * done_ / total_, left, next);
   std::fflush(stderr);

@@ -16,6 +16,11 @@ const std::vector<std::string>& Request::list(const std::string& option) const {
   return found == values.end() ? none : found->second;
 }
 
+void Request::refuse(std::initializer_list<const char*> options, const std::string& why) const {
+  for (const char* option : options)
+    if (given.contains(option)) throw InputError(fmt::format("{}: {}", option, why));
+}
+
 const std::string& Request::text(const std::string& option) const {
   if (list(option).empty())
     throw InputError(fmt::format("{}: is needed; {} --help says what it takes", option, command));
@@ -23,11 +28,11 @@ const std::string& Request::text(const std::string& option) const {
 }
 
 std::vector<std::string> Request::words(const std::string& option) const {
-  const std::string& given = text(option);
+  const std::string& said = text(option);
   std::vector<std::string> words;
-  for (std::size_t from = 0; from <= given.size();) {
-    const std::size_t comma = std::min(given.find(',', from), given.size());
-    words.push_back(given.substr(from, comma - from));
+  for (std::size_t from = 0; from <= said.size();) {
+    const std::size_t comma = std::min(said.find(',', from), said.size());
+    words.push_back(said.substr(from, comma - from));
     from = comma + 1;
   }
   return words;
@@ -35,12 +40,12 @@ std::vector<std::string> Request::words(const std::string& option) const {
 
 std::int64_t Request::whole(const std::string& option, std::int64_t least,
                             std::int64_t most) const {
-  const std::string& given = text(option);
+  const std::string& said = text(option);
   std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), value);
-  if (error != std::errc{} || end != given.data() + given.size() || value < least || value > most)
+  const auto [end, error] = std::from_chars(said.data(), said.data() + said.size(), value);
+  if (error != std::errc{} || end != said.data() + said.size() || value < least || value > most)
     throw InputError(
-        fmt::format("{}: '{}' is not a whole number in {}..{}", option, given, least, most));
+        fmt::format("{}: '{}' is not a whole number in {}..{}", option, said, least, most));
   return value;
 }
 

@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,8 +24,11 @@ class Request {
   std::int64_t seed = 0;
   int threads = 0;  ///< 0: all cores
   std::map<std::string, std::vector<std::string>> values;
+  std::set<std::string> given;  ///< the options that stand on the command line
 
   bool has(const std::string& option) const { return values.contains(option); }
+  /// Throws, saying `why`, if one of these was given: it would mean nothing.
+  void refuse(std::initializer_list<const char*> options, const std::string& why) const;
   const std::vector<std::string>& list(const std::string& option) const;
   /// Throws if the option was not given and has no default.
   const std::string& text(const std::string& option) const;

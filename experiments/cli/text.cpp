@@ -117,6 +117,7 @@ std::string number_text(const Json& value, int digits) {
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_number()) return value.dump();
   const double number = value.get<double>();
+  if (std::isnan(number)) return "-";
   if (std::abs(number) < 1e9 && number == std::floor(number)) return fmt::format("{:.0f}", number);
   return fmt::format("{:.{}g}", number, digits);
 }

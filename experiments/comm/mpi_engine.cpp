@@ -1,17 +1,16 @@
 #include "experiments/comm/mpi_engine.hpp"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string_view>
 
 #include "experiments/store/machine.hpp"
+#include "experiments/store/part_file.hpp"
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/index.hpp"
 #include "sim/parallel/trial_json.hpp"
@@ -19,29 +18,6 @@
 
 namespace ospsim {
 namespace {
-
-namespace fs = std::filesystem;
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "ospsim-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr)
-      throw InputError(fmt::format("{}: no folder can be made there", name));
-    path_ = name;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  std::string operator/(std::string_view name) const { return fmt::format("{}/{}", path_, name); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 nlohmann::json read_json(const std::string& path) {
   std::ifstream file(path);
@@ -59,7 +35,7 @@ std::string reason(const ProcessOutcome& outcome) {
       return line;
     if (first.empty() && line.find_first_not_of("- ") != std::string::npos) first = line;
   }
-  return first.empty() ? fmt::format("exit status {}", outcome.exit_status) : first;
+  return first.empty() ? outcome.failure() : first;
 }
 
 void mpirun(int ranks, const std::vector<std::string>& options,
@@ -67,11 +43,7 @@ void mpirun(int ranks, const std::vector<std::string>& options,
   std::vector<std::string> command{"mpirun", "-np", std::to_string(ranks)};
   command.insert(command.end(), options.begin(), options.end());
   command.insert(command.end(), program.begin(), program.end());
-  // Open MPI wants to be told before it runs as root or more ranks than cores.
-  const auto outcome =
-      run_process(command, {},
-                  {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-                   "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_mpi_yield_when_idle=1"});
+  const auto outcome = run_process(command, {}, mpi_environment());
   if (!outcome.succeeded()) throw UnavailableError(fmt::format("mpirun: {}", reason(outcome)));
 }
 
@@ -80,7 +52,7 @@ std::string rank_program(const std::string& name) {
 }
 
 /// Bytes from each rank to each, [ranks, ranks], that Open MPI's monitoring component wrote down.
-std::vector<std::int64_t> monitored_bytes(const TemporaryFolder& folder, std::string_view prefix,
+std::vector<std::int64_t> monitored_bytes(const ScratchFolder& folder, std::string_view prefix,
                                           int ranks) {
   std::vector<std::int64_t> bytes(index(std::int64_t{ranks} * ranks));
   for (int rank = 0; rank < ranks; ++rank) {
@@ -101,7 +73,7 @@ std::vector<std::int64_t> monitored_bytes(const TemporaryFolder& folder, std::st
   return bytes;
 }
 
-std::vector<std::string> monitoring(const TemporaryFolder& folder, std::string_view prefix) {
+std::vector<std::string> monitoring(const ScratchFolder& folder, std::string_view prefix) {
   return {"--mca", "pml_monitoring_enable",        "2",
           "--mca", "pml_monitoring_enable_output", "3",
           "--mca", "pml_monitoring_filename",      folder / prefix};
@@ -131,8 +103,8 @@ Traffic largest(const std::vector<nlohmann::json>& reports, const char* counting
 }
 
 /// Compares every valid row of every rank's output with that of one rank.
-void compare(const Trial& trial, const ParallelPlan& plan, const TemporaryFolder& folder,
-             int threads, MpiRun& run) {
+void compare(const Trial& trial, const ParallelPlan& plan, const ScratchFolder& folder, int threads,
+             MpiRun& run) {
   const std::vector<float> whole = one_rank_output(trial, plan.numbers, threads);
   const std::int64_t dim = trial.sequence.dim();
   double error = 0, norm = 0;
@@ -159,7 +131,7 @@ void compare(const Trial& trial, const ParallelPlan& plan, const TemporaryFolder
   run.relative_l2 = std::sqrt(error / norm);
 }
 
-void write_trial(const Trial& trial, const TemporaryFolder& folder) {
+void write_trial(const Trial& trial, const ScratchFolder& folder) {
   std::ofstream(folder / "trial.json") << trial_json(trial);
 }
 
@@ -176,7 +148,7 @@ MpiRun run_with_mpi(const Trial& trial, int repetitions, int threads) {
                  fmt::format("a block of {} tokens and width {}", layout.padded_tokens(), dim));
   const ParallelPlan plan = trial.plan();
 
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_trial(trial, folder);
   const int ranks = trial.parallelism.ranks;
   for (const char* mode : {"control", "payload"})
@@ -213,7 +185,7 @@ MpiRun run_with_mpi(const Trial& trial, int repetitions, int threads) {
 }
 
 ExchangeTimes exchange_times_with_mpi(const Trial& ssp, int repetitions) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_trial(ssp, folder);
   mpirun(ssp.parallelism.ranks, {},
          {rank_program("ospsim-exchange-times"), folder.path(), std::to_string(repetitions)});

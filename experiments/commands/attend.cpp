@@ -13,6 +13,7 @@
 #include "experiments/store/part_file.hpp"
 #include "kernels_ref/attention/attention.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/parallel.hpp"
 
 namespace ospsim {
 namespace {
@@ -103,11 +104,12 @@ Json run(const Request& request) {
                            .flops;
   Json document = pattern_fields(grid, pattern);
   document["phase"] = to_string(phase);
-  document["sparsity"] = layout_of(pattern, grid, Phase::token).subsequences();
+  document["sparsity"] = layout.subsequences();
   document["backend"] = request.text("--backend");
   document["precision"] = request.text("--precision");
   document["heads"] = heads;
   document["head_dim"] = head_dim;
+  document["threads"] = thread_count(request.threads);
   document["time_ms"] = time_ms;
   document["flops"] = flops;
   document["gflops_per_s"] = flops / time_ms * 1e-6;

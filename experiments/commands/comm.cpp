@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/cli/pattern_options.hpp"
+#include "experiments/cli/progress.hpp"
 #include "experiments/comm/comm_study.hpp"
 #include "experiments/commands/commands.hpp"
+#include "kernels_ref/names.hpp"
 
 namespace ospsim {
 namespace {
@@ -14,11 +16,9 @@ namespace {
 constexpr int most_ranks = 1024;
 
 CommEngine engine_of(const Request& request) {
-  const std::string& text = request.text("--engine");
-  if (text == "formula") return CommEngine::formula;
-  if (text == "mpi") return CommEngine::mpi;
-  if (text == "simgrid") return CommEngine::simgrid;
-  throw InputError(fmt::format("--engine: '{}' is not one of formula, mpi, simgrid", text));
+  constexpr Named<CommEngine> names[]{
+      {"formula", CommEngine::formula}, {"mpi", CommEngine::mpi}, {"simgrid", CommEngine::simgrid}};
+  return naming("--engine", [&] { return parse_name(names, "engine", request.text("--engine")); });
 }
 
 std::optional<int> degree_of(const Request& request, const std::string& option) {
@@ -30,6 +30,7 @@ std::optional<int> degree_of(const Request& request, const std::string& option) 
 /// on a small machine compute in a second.
 Grid grid_or_default(const Request& request, CommEngine engine) {
   if (request.has("--grid") || request.has("--resolution")) return grid_of(request);
+  request.refuse({"--frames"}, frames_need_resolution);
   return engine == CommEngine::mpi ? Grid{5, 16, 16} : grid_of_video("768p", 81);
 }
 
@@ -77,6 +78,11 @@ void set_width(const Request& request, CommEngine engine, const std::optional<Mo
 CommQuestion question_of(const Request& request) {
   CommQuestion question{.model = model_of(request), .engine = engine_of(request)};
   const bool runs = question.engine == CommEngine::mpi;
+  if (question.engine != CommEngine::simgrid)
+    request.refuse({"--platform", "--replicas", "--placement", "--schedule"},
+                   "goes with --engine simgrid");
+  if (!runs) request.refuse({"--repetitions"}, "goes with --engine mpi");
+  if (!question.model) request.refuse({"--boundary"}, "goes with --model");
   Sequence& sequence = question.sequence;
   sequence.grid = grid_or_default(request, question.engine);
   sequence.pattern = pattern_or_default(request);
@@ -101,9 +107,9 @@ CommQuestion question_of(const Request& request) {
       naming("--placement", [&] { return parse_placement(request.text("--placement")); });
   question.all_to_all =
       naming("--schedule", [&] { return parse_all_to_all(request.text("--schedule")); });
-  const Platform platform =
-      naming("--platform", [&] { return load_platform(request.text("--platform")); });
-  if (question.engine == CommEngine::simgrid) question.platform = platform;
+  if (question.engine == CommEngine::simgrid)
+    question.platform =
+        naming("--platform", [&] { return load_platform(request.text("--platform")); });
   return question;
 }
 
@@ -154,8 +160,11 @@ Json run(const Request& request) {
     return document;
   }
   document["strategies"] = Json::array();
+  Progress progress(static_cast<double>(all_strategies().size()));
   for (const Strategy strategy : all_strategies()) {
+    progress.advance(0, std::string(to_string(strategy)));
     Json row = answer_of(request, question, strategy, false);
+    progress.advance(1, "");
     if (!row.value("holds", true)) document["holds"] = false;
     document["strategies"].push_back(std::move(row));
   }
@@ -300,6 +309,8 @@ std::string text(const Json& document, const Style& style) {
 }  // namespace
 
 Command comm_command() {
+  std::vector<std::string_view> strategies;
+  for (const Strategy strategy : all_strategies()) strategies.push_back(to_string(strategy));
   std::vector<Option> grid = grid_options();
   grid[0].help += "; default that of 768p, engine mpi 5x16x16";
   std::vector<Option> pattern = pattern_options();
@@ -316,18 +327,20 @@ Command comm_command() {
           "  ospsim comm --engine simgrid --ranks 8 --replicas 16 --platform h200-ndr "
           "--model osp-next-14b",
       .options = joined(
-          {{{"--strategy", "S",
-             "ulysses, ssp, ssp-ulysses, ring, usp, megatron-sp, gather; all: side by side", "all"},
+          {{{"--strategy", "S", fmt::format("{}; all: side by side", fmt::join(strategies, ", ")),
+             "all"},
             {"--ranks", "R", "that share one sample", "8"},
             {"--ulysses-ranks", "U", "of usp, ssp-ulysses; default: what heads, what ssp allow"},
             {"--ring-ranks", "Q", "of usp"}},
            grid,
            pattern,
-           {{"--hidden", "D", "channels; default 5120, engine mpi 512 in 8 heads, or the model's"},
+           {{"--hidden", "D",
+             "channels; default 5120 or the model's, with engine mpi 512 in 8 heads"},
             {"--heads", "H", "default D / 128"},
             {"--bytes-per-element", "B", "on the wire; default 2, engine mpi 4"},
             {"--batch", "N", "samples that share text and time step", "1"},
-            {"--model", "M", "wan2.1-14b, osp-next-14b: its whole forward pass too"},
+            {"--model", "M",
+             fmt::format("{}: its whole forward pass too", fmt::join(model_names(), ", "))},
             {"--boundary", "B", "between full and sparse blocks: all-gather or reshard",
              "all-gather"},
             {"--engine", "E",

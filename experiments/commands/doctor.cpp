@@ -66,8 +66,8 @@ Json run(const Request&) {
   Json document;
   document["features"] = {
       {"cuda", feature(cuda.built, cuda.available, cuda.reason)},
-      {"cublaslt", library_feature(cuda, {"libcublasLt.so.13", "libcublasLt.so.12"})},
-      {"cudnn", library_feature(cuda, {"libcudnn.so.9"})},
+      {"cublaslt", library_feature(cuda, cublaslt_sonames)},
+      {"cudnn", library_feature(cuda, cudnn_sonames)},
       {"mpi", mpi_feature()},
       {"hdf5", feature(true, true, "")},
       {"simgrid", simgrid_feature()},

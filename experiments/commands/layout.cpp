@@ -24,7 +24,7 @@ Json run(const Request& request) {
   const Layout layout = layout_of(pattern, grid, phase);
   Json document = pattern_fields(grid, pattern);
   document["phase"] = to_string(phase);
-  document["sparsity"] = layout_of(pattern, grid, Phase::token).subsequences();
+  document["sparsity"] = layout.subsequences();
   if (pattern.coordinates == Coordinates::video)
     document["padded_grid"] = {layout.axis(0).padded, layout.axis(1).padded, layout.axis(2).padded};
   document["padded_tokens"] = layout.padded_tokens();

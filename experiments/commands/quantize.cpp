@@ -53,25 +53,24 @@ std::vector<Quantization> quantizations_of(const Request& request) {
         if (number != NumberFormat::hif8)
           throw InputError(fmt::format("--scaling: '{}' is the paper's recipe for hif8, not {}",
                                        scaling, format));
+        for (const char* option : {"--scale-max", "--epsilon", "--rounding"})
+          if (request.has(option))
+            throw InputError(
+                fmt::format("{}: '{}' has its own; leave one of them out", option, scaling));
         all.push_back(scaling == "paper-forward" ? paper_forward() : paper_backward());
         all.back().overflow = overflow;
         continue;
       }
-      const auto [granularity, power_of_two] =
-          naming("--scaling", [&] { return parse_scaling(scaling); });
-      Quantization quantization{
-          .number = number,
-          .rounding = number == NumberFormat::hif8 && hif8_rounding ? *hif8_rounding
-                                                                    : default_rounding(number),
-          .overflow = overflow,
-          .mx_rule = rule,
-          .granularity = granularity,
-          .power_of_two = power_of_two,
-          .target =
-              is_mx(number) ? default_target(number) : scale_max.value_or(default_target(number)),
-          .epsilon = epsilon,
-          .history = request.whole("--history", 1, std::numeric_limits<std::int32_t>::max()),
-          .seed = static_cast<std::uint64_t>(request.seed)};
+      Quantization quantization =
+          default_quantization(number, naming("--scaling", [&] { return parse_scaling(scaling); }));
+      if (number == NumberFormat::hif8 && hif8_rounding) quantization.rounding = *hif8_rounding;
+      if (!is_mx(number) && scale_max) quantization.target = *scale_max;
+      quantization.overflow = overflow;
+      quantization.mx_rule = rule;
+      quantization.epsilon = epsilon;
+      quantization.history =
+          request.whole("--history", 1, std::numeric_limits<std::int32_t>::max());
+      quantization.seed = static_cast<std::uint64_t>(request.seed);
       all.push_back(quantization);
       if (is_mx(number)) break;
     }
@@ -195,13 +194,17 @@ Json result_json(const NamedSource& tensor, const Quantization& quantization,
   return result;
 }
 
-/// JSON has no infinity; a tensor without any error counts as the best.
+/// JSON has neither infinity nor NaN: a tensor without any error counts as the best, one that
+/// overflows as the worst, and of one that holds no finite number nothing is known.
 double sqnr_of(const Json& result) {
   const Json& stored = result.at("sqnr_db");
   if (stored.is_number() && std::isfinite(stored.get<double>())) return stored.get<double>();
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const Json& error = result.at("relative_l2");
-  return error.is_number() && error.get<double>() == 0 ? infinity : -infinity;
+  if (error.is_number() && error.get<double>() == 0) return infinity;
+  return result.at("overflow_fraction").get<double>() > 0
+             ? -infinity
+             : std::numeric_limits<double>::quiet_NaN();
 }
 
 /// Every format and scaling by its median over the tensors.
@@ -215,12 +218,13 @@ Json ranking_json(const Json& results) {
   std::vector<Entry> entries;
   std::map<std::string, std::pair<double, std::size_t>> best_of_tensor;
   for (const Json& result : results) {
+    const double sqnr_db = sqnr_of(result);
+    if (std::isnan(sqnr_db)) continue;
     auto entry = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) {
       return e.format == result.at("format") && e.scaling == result.at("scaling");
     });
     if (entry == entries.end())
       entry = entries.insert(entry, {result.at("format"), result.at("scaling")});
-    const double sqnr_db = sqnr_of(result);
     entry->sqnr_db.push_back(sqnr_db);
     entry->bits += result.at("bits_per_element").get<double>();
     const auto here = std::pair(sqnr_db, static_cast<std::size_t>(entry - entries.begin()));
@@ -253,6 +257,7 @@ Json ranking_json(const Json& results) {
 }
 
 Json run(const Request& request) {
+  if (request.has("--input")) request.refuse({"--size", "--columns"}, "goes with --distribution");
   const auto quantizations = quantizations_of(request);
   const Sources sources = sources_of(request);
   double work = 0;
@@ -298,6 +303,7 @@ Json run(const Request& request) {
 }
 
 std::string decibels(double value) {
+  if (std::isnan(value)) return "-";
   if (std::isinf(value)) return value > 0 ? "exact" : "overflow";
   if (std::abs(value) < 0.005) value = 0;  // not -0.00
   return fmt::format("{:.2f}", value);

@@ -30,9 +30,12 @@ Attended attended_of(const Request& request, const Grid& grid, const std::string
     attended.fields["phase_sparsity"] = {attended.fields["sparsity"]};
     return attended;
   }
-  const bool asked = option == "--pattern" && request.has("--per-frame");
-  const bool per_frame = asked || (text == "skiparse-1d" && !request.has("--whole-video"));
-  const Pattern pattern = pattern_of(request, option, ratio_option, per_frame);
+  const auto parse = [&](std::string_view pattern, Ratio ratio) {
+    const bool per_frame = option == "--pattern" && request.has("--per-frame");
+    return per_frame ? parse_pattern(pattern, ratio, true)
+                     : compared_pattern(pattern, ratio, request.has("--whole-video"));
+  };
+  const Pattern pattern = pattern_of(request, option, ratio_option, parse);
   return naming(option, [&] {
     const Phases phases(pattern, grid);
     Attended attended{pattern_fields(grid, pattern), masks_of(pattern, grid)};
@@ -197,7 +200,7 @@ void add_rows(Table& table, const Json& document) {
   }
 }
 
-std::string phases_text(const Json& of) {
+std::string errors_text(const Json& of) {
   std::string text;
   for (const auto& phase : of.at("phases"))
     text += fmt::format("{}{} phase {}, recall {}", text.empty() ? "" : "; ",
@@ -257,7 +260,7 @@ std::string text(const Json& document, const Style& style) {
   const auto add = [&](const std::string& what, const Json& of) {
     lines.emplace_back(what, of.at("spelled").get<std::string>());
     lines.emplace_back("sparsity", sparsity_text(of));
-    lines.emplace_back("output error", phases_text(of));
+    lines.emplace_back("output error", errors_text(of));
     if (of.contains("two_layers")) lines.emplace_back("two layers", two_layers_text(of));
   };
   add("pattern", document);
@@ -289,7 +292,8 @@ Command recall_command() {
           {grid_options(),
            pattern_or_mask_options(),
            {{"--whole-video", "",
-             "skiparse-1d: flatten and pad the whole video at once instead of each frame"},
+             "skiparse-1d: flatten and pad the whole video at once; here each frame by itself "
+             "unless asked (elsewhere --per-frame asks for that)"},
             {"--bandwidth", "S",
              "standard deviation of attention around the query, in tokens, or inf", "3"},
             {"--against", "P", "a second pattern or mask, and where the two change places"},

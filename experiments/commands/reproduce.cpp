@@ -108,6 +108,7 @@ Json run(const Request& request) {
   return {{"claims", rows},
           {"count", count},
           {"unexpected", unexpected},
+          {"asked", request.has("--claim")},
           {"listed", request.has("--all") || request.has("--claim") ? "all" : "computed"},
           {"holds", unexpected.empty()}};
 }
@@ -173,11 +174,13 @@ std::string topic_text(const std::string& topic, const std::vector<Json>& rows, 
   return out + '\n';
 }
 
-std::string findings(const Json& rows) {
+/// Reasons: of what differs from the paper, or of everything that has one.
+std::string reasons(const Json& rows, bool all) {
   std::string out;
   for (const auto& row : rows) {
     const auto status = row.at("status").get<std::string>();
-    if (status != "contradicted" && status != "outside-tolerance") continue;
+    const bool differs = status == "contradicted" || status == "outside-tolerance";
+    if (row.at("reason").get_ref<const std::string&>().empty() || !(all || differs)) continue;
     out += fmt::format("  {} ({}): {}\n", row.at("id").get<std::string>(), status,
                        row.at("reason").get<std::string>());
   }
@@ -196,8 +199,10 @@ std::string text(const Json& document, const Style& style) {
   const bool all = document.at("listed") == "all";
   std::string out;
   for (const auto& [topic, its_rows] : topics) out += topic_text(topic, its_rows, all, style);
-  if (const auto list = findings(rows); !list.empty())
-    out += style.paint("Contradicted or outside tolerance", Colour::bold) + '\n' + list + '\n';
+  const bool asked = document.value("asked", false);
+  if (const auto list = reasons(rows, asked); !list.empty())
+    out += style.paint(asked ? "Reasons" : "Contradicted or outside tolerance", Colour::bold) +
+           '\n' + list + '\n';
 
   const auto of_status = document.at("count").get<std::map<std::string, int>>();
   out += fmt::format("{} claims: {}.{}\n", rows.size(), counts(of_status, style),
@@ -209,8 +214,9 @@ std::string text(const Json& document, const Style& style) {
   return out;
 }
 
+/// One claim's answer does not take the place of all claims'.
 std::string saves_to(const Request& request) {
-  return result_path("reproduce", request.has("--record"));
+  return request.has("--claim") ? "" : result_path("reproduce", request.has("--record"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/commands.hpp"
@@ -14,8 +15,18 @@ const Experiment& experiment_of(const Request& request) {
   return naming("NAME", [&]() -> const Experiment& { return find_experiment(name); });
 }
 
+constexpr const char* of_some[] = {"--grid", "--from"};
+
 Json run(const Request& request) {
-  return experiment_of(request).run(request);
+  const Experiment& experiment = experiment_of(request);
+  for (const char* option : of_some)
+    if (request.has(option) &&
+        std::ranges::find(experiment.options, option) == experiment.options.end())
+      throw InputError(fmt::format("{}: {} takes none", option, experiment.name));
+  if (request.has("--grid") && request.has("--record"))
+    throw InputError(
+        "--record: the result of record is of the experiment's own grid; leave out --grid");
+  return experiment.run(request);
 }
 
 std::string text(const Json& document, const Style& style) {

@@ -21,7 +21,7 @@ struct Tensors {
         o(on.array<Bfloat16>(rows * dim)) {}
 };
 
-/// Rows of one head, in double precision: `rows` from `first` on, or those that are named.
+/// The first `rows` rows of one head, in double precision.
 std::vector<double> head_rows(CudaExecutor& on, const Bfloat16* x, std::int64_t row_stride,
                               std::int64_t head, std::int64_t rows) {
   on.wait();
@@ -195,7 +195,7 @@ void bare(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const 
     on.attention(Work::self_attention, a, t.q.data(), t.k.data(), t.v.data(), t.o.data());
   };
   check_cuda(cudaMemsetAsync(t.o.data(), 0xff, t.o.size() * 2, on.stream()));
-  const auto times_ms = measure_ms(on, sizes.kernel_repetitions, start);
+  const auto times_ms = measure_ms(on, sizes, start);
   const Check written = check_of(
       "elements not written",
       static_cast<double>(not_finite(on, t.o.data(), static_cast<std::int64_t>(t.o.size()))), 0);
@@ -232,7 +232,7 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, 
   const auto move = [&](const Bfloat16* from, Bfloat16* to, const std::int32_t* map) {
     on.launch(Work::rearrange, GatherRows{reinterpret_cast<const unsigned char*>(from),
                                           reinterpret_cast<unsigned char*>(to), map, rows,
-                                          static_cast<std::int32_t>(dim * 2), dim * 2, dim * 2});
+                                          static_cast<std::int32_t>(dim * 2)});
   };
   const auto attend = [&] {
     for (const auto& run : equal_runs(order)) {
@@ -251,8 +251,8 @@ void rearranged(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, 
   };
   poison(on, o);
   poison(on, t.o);
-  const auto times_ms = measure_ms(on, sizes.kernel_repetitions, start);
-  const auto attention_ms = measure_ms(on, sizes.kernel_repetitions, attend);
+  const auto times_ms = measure_ms(on, sizes, start);
+  const auto attention_ms = measure_ms(on, sizes, attend);
 
   const Check check =
       worst_of({check_of("elements not written",
@@ -285,7 +285,7 @@ void with_lengths(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
   BatchedAttention a = sequences(order.subsequences(), sizes.heads, length, length);
   a.query_lengths = a.key_lengths = lengths_there.data();
   const Tensors t(on, order.rows(), order.rows(), sizes.heads * head_dim);
-  const auto times_ms = measure_ms(on, sizes.kernel_repetitions, [&] {
+  const auto times_ms = measure_ms(on, sizes, [&] {
     on.attention(Work::self_attention, a, t.q.data(), t.k.data(), t.v.data(), t.o.data());
   });
   Count pairs = 0;
@@ -303,33 +303,41 @@ void with_lengths(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
                                                  t.k.data(), t.v.data(), t.o.data())})});
 }
 
-/// Our own kernels on tensors in the order of the grid.
-void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const Grid& grid,
-              const Pattern& pattern, Phase phase) {
-  const Layout layout(pattern, grid, phase);
+/// A version of our own kernel on tensors in the order of the grid.
+void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, int version,
+              const Layout& layout, const std::string& pattern, Phase phase) {
+  const Grid& grid = layout.grid();
   const std::int64_t rows = grid.tokens(), dim = sizes.heads * head_dim;
   Tensors t(on, rows, rows, dim);
-  for (const int version : {1, 2, 3, 4})
-    attempt(recorder, "attention in place", [&] {
-      InPlaceAttention attention(layout, sizes.heads, {.version = version});
-      attention.prepare({t.q.data(), t.k.data(), t.v.data(), t.o.data(), nullptr, dim});
-      poison(on, t.o);
-      const auto times_ms =
-          measure_ms(on, sizes.kernel_repetitions, [&] { attention.execute(on.stream()); });
-      const Check written = check_of(
-          "elements not written", static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0);
-      recorder.row({.name = "attention in place",
-                    .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
-                    .notes = {{"pattern", pattern.name},
-                              {"phase", std::string(to_string(phase))},
-                              {"by", "ospsim, version " + std::to_string(version)}},
-                    .cost = attention.cost(),
-                    .formula = formula,
-                    .times_ms = times_ms,
-                    .check = worst_of(
-                        {written, check_every_head(on, groups_in_place(layout), t, sizes.heads),
-                         check_in_place(on, layout, t, sizes.heads)})});
-    });
+  attempt(on, recorder, "attention in place", [&] {
+    InPlaceAttention attention(layout, sizes.heads, {.version = version});
+    attention.prepare({t.q.data(), t.k.data(), t.v.data(), t.o.data(), nullptr, dim});
+    poison(on, t.o);
+    const auto times_ms = measure_ms(on, sizes, [&] { attention.execute(on.stream()); });
+    const Check written = check_of("elements not written",
+                                   static_cast<double>(not_finite(on, t.o.data(), rows * dim)), 0);
+    recorder.row(
+        {.name = "attention in place",
+         .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", sizes.heads}},
+         .notes = {{"pattern", pattern},
+                   {"phase", std::string(to_string(phase))},
+                   {"by", "ospsim, version " + std::to_string(version)}},
+         .cost = attention.cost(),
+         .formula = formula,
+         .times_ms = times_ms,
+         .check = worst_of({written, check_every_head(on, groups_in_place(layout), t, sizes.heads),
+                            check_in_place(on, layout, t, sizes.heads)})});
+  });
+}
+
+void in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, int version) {
+  const auto time = [&](const char* pattern, const Grid& grid, Phase phase) {
+    const Layout layout(parse_pattern(pattern, {2, 2, 2}), grid, phase);
+    in_place(on, recorder, sizes, version, layout, pattern, phase);
+  };
+  for (const Grid& grid : {sizes.unpadded, sizes.padded})
+    for (const Phase phase : {Phase::token, Phase::group}) time("skiparse-2d", grid, phase);
+  time("full", sizes.unpadded, Phase::token);
 }
 
 /// The plain kernel, on one head.
@@ -350,8 +358,7 @@ void plain(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const
                                         .keys = keys.data(),
                                         .pairs = static_cast<std::int64_t>(attended_pairs(layout))};
   poison(on, t.o);
-  const auto times_ms =
-      measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::self_attention, kernel); });
+  const auto times_ms = measure_ms(on, sizes, [&] { on.launch(Work::self_attention, kernel); });
   recorder.row(
       {.name = "attention in place, one head",
        .sizes = {{"t", grid.t}, {"h", grid.h}, {"w", grid.w}, {"heads", 1}},
@@ -370,7 +377,7 @@ void plain(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, const
 void record_attention(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
   const std::int64_t heads = sizes.heads, text_tokens = sizes.text_tokens;
   const auto time = [&](const std::string& name, const BatchedAttention& a, std::int64_t key_rows) {
-    attempt(recorder, name, [&] { bare(on, recorder, sizes, name, a, key_rows); });
+    attempt(on, recorder, name, [&] { bare(on, recorder, sizes, name, a, key_rows); });
   };
   for (const Grid& grid : {sizes.padded, sizes.unpadded})
     for (const std::int64_t ranks : {1, 2, 4, 8})
@@ -382,16 +389,12 @@ void record_attention(CudaExecutor& on, Recorder& recorder, const RecordSizes& s
     time("sub-sequences, one of " + std::to_string(ranks),
          sequences(batches, heads_here, length, length), batches * length);
 
-  const Pattern skiparse = parse_pattern("skiparse-2d", {2, 2, 2});
   for (const Grid& grid : {sizes.unpadded, sizes.padded})
-    for (const Phase phase : {Phase::token, Phase::group}) {
-      attempt(recorder, "rearranged attention",
+    for (const Phase phase : {Phase::token, Phase::group})
+      attempt(on, recorder, "rearranged attention",
               [&] { rearranged(on, recorder, sizes, grid, phase); });
-      in_place(on, recorder, sizes, grid, skiparse, phase);
-    }
-  attempt(recorder, "attention with lengths",
+  attempt(on, recorder, "attention with lengths",
           [&] { with_lengths(on, recorder, sizes, sizes.padded); });
-  in_place(on, recorder, sizes, sizes.unpadded, parse_pattern("full", {}), Phase::token);
   plain(on, recorder, sizes, sizes.unpadded);
 
   BatchedAttention text = sequences(1, heads, 4 * length, 4 * length);
@@ -401,6 +404,13 @@ void record_attention(CudaExecutor& on, Recorder& recorder, const RecordSizes& s
   text.key_length = text_tokens;
   text.k.batch_stride = text.v.batch_stride = text_tokens * heads * head_dim;
   time("cross-attention, a text for every sub-sequence", text, 4 * text_tokens);
+}
+
+void record_in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  for (const int version : {1, 2, 3}) in_place(on, recorder, sizes, version);
+}
+void record_in_place_pairs(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes) {
+  in_place(on, recorder, sizes, 4);
 }
 
 }  // namespace ospsim

@@ -1,4 +1,5 @@
 #include <cstring>
+#include <functional>
 #include <numeric>
 
 #include "experiments/device/measure.cuh"
@@ -46,7 +47,7 @@ void compare_all_floats(CudaExecutor& on, Recorder& recorder, const RecordSizes&
   const auto x = on.array<float>(chunk);
   auto codes = on.array<std::uint8_t>(chunk);
   std::vector<float> host(index(chunk));
-  std::vector<std::uint8_t> expected(index(chunk));
+  std::vector<std::uint8_t> expected(index(chunk)), got(index(chunk));
   std::vector<std::int64_t> wrong(std::size(codecs));
   for (std::int64_t first = 0; first < all; first += all / 16) {
     launch(on.stream(), CountBits{x.data(), chunk, static_cast<std::uint32_t>(first)});
@@ -57,10 +58,11 @@ void compare_all_floats(CudaExecutor& on, Recorder& recorder, const RecordSizes&
       with_quantize(codecs[c].codec, x.data(), codes.data(), chunk, TensorScale{},
                     [&](const auto& kernel) { launch(on.stream(), kernel); });
       encode<Backend::cpu>(codecs[c].codec, std::span<const float>(host), expected);
-      const auto got = download(on, codes.data(), chunk);
-      wrong[c] += std::transform_reduce(
-          got.begin(), got.end(), expected.begin(), std::int64_t{0}, std::plus<>{},
-          [](std::uint8_t a, std::uint8_t b) { return static_cast<std::int64_t>(a != b); });
+      on.wait();
+      codes.copy_to(got);
+      if (std::memcmp(got.data(), expected.data(), got.size()) == 0) continue;
+      wrong[c] += std::inner_product(got.begin(), got.end(), expected.begin(), std::int64_t{0},
+                                     std::plus<>{}, std::not_equal_to<>{});
     }
   }
   for (std::size_t c = 0; c < std::size(codecs); ++c)
@@ -120,7 +122,7 @@ void record_speed(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
                   .notes = {{"codec", what}, {"type", type}},
                   .cost = cost,
                   .formula = formula,
-                  .times_ms = measure_ms(on, sizes.kernel_repetitions, start),
+                  .times_ms = measure_ms(on, sizes, start),
                   .check = check});
   };
   find();

@@ -55,8 +55,8 @@ struct CompareGather {
     const std::int64_t row = lane.block(), source = made.source[row];
     comparison::Found own;
     for (int i = lane.thread(); i < made.row_bytes; i += threads) {
-      const unsigned char expected = source < 0 ? 0 : made.from[source * made.from_stride + i];
-      own.wrong += made.to[row * made.to_stride + i] != expected;
+      const unsigned char expected = source < 0 ? 0 : made.from[source * made.row_bytes + i];
+      own.wrong += made.to[row * made.row_bytes + i] != expected;
     }
     own.tell(lane, found);
   }

@@ -120,11 +120,11 @@ void record_linear(CudaExecutor& on, Recorder& recorder, const RecordSizes& size
         const bool eight_bits = operands == Product::Operands::e4m3;
         const Product product{
             .shape = {rows, layer.in, layer.out}, .gelu = layer.gelu, .operands = operands};
-        attempt(recorder, layer.name, [&] {
+        attempt(on, recorder, layer.name, [&] {
           const Operand of_x(on, x, x_codes, eight_bits),
               of_weight(on, weight, weight_codes, eight_bits);
           poison(on, y);
-          const auto times_ms = measure_ms(on, sizes.kernel_repetitions, [&] {
+          const auto times_ms = measure_ms(on, sizes, [&] {
             on.linear(Work::projection, product, of_x.data(), of_weight.data(), bias.data(),
                       y.data());
           });

@@ -42,6 +42,6 @@ int main(int argc, char** argv) {
     return 3;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "ospsim-device: %s\n", error.what());
-    return 1;
+    return 2;
   }
 }

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include "experiments/device/comparisons.hpp"
@@ -28,11 +30,26 @@ std::vector<double> timed_ms(CudaExecutor& on, int repetitions, const Start& sta
   for (std::size_t r = 0; r < starts.size(); ++r) ms.push_back(stops[r].ms_since(starts[r]));
   return ms;
 }
-/// The same after one more to warm up.
+/// Runs it once, and until `ms` are over.
 template <class Start>
-std::vector<double> measure_ms(CudaExecutor& on, int repetitions, const Start& start) {
-  start();
+void run_for(CudaExecutor& on, double ms, const Start& start) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  do {
+    start();
+    on.wait();
+  } while (std::chrono::duration<double, std::milli>(Clock::now() - begin).count() < ms);
+}
+/// The same warmed up.
+template <class Start>
+std::vector<double> measure_ms(CudaExecutor& on, const RecordSizes& sizes, int repetitions,
+                               const Start& start) {
+  run_for(on, sizes.warm_up_ms, start);
   return timed_ms(on, repetitions, start);
+}
+template <class Start>
+std::vector<double> measure_ms(CudaExecutor& on, const RecordSizes& sizes, const Start& start) {
+  return measure_ms(on, sizes, sizes.kernel_repetitions, start);
 }
 
 /// Fills device memory with bytes 0xff: NaNs, in every floating-point type here.
@@ -119,17 +136,24 @@ inline double relative_l2(const std::vector<double>& a, const std::vector<double
   return std::sqrt(difference / norm);
 }
 
-/// Times a row that a library or a device may refuse: then a row says so, and the part goes on.
+/// Times a row that a library or a device may refuse: then a row says so, and the part goes on. A
+/// kernel that breaks takes the device with it, and the part ends.
 template <class Time>
-void attempt(Recorder& recorder, const std::string& name, const Time& time) {
+void attempt(CudaExecutor& on, Recorder& recorder, const std::string& name, const Time& time) {
   try {
     time();
   } catch (const UnavailableError& error) {
     recorder.row({.name = name, .check = {.method = std::string("refused: ") + error.what()}});
+    try {
+      on.wait();
+    } catch (const UnavailableError& lost) {
+      throw std::runtime_error(name + ": the device is lost: " + lost.what());
+    }
   }
 }
 
-/// The best of all repetitions: nothing of the run can be faster.
+/// The best of all repetitions: nothing of the run can be faster. Without cuBLASLt none of
+/// products.
 Ceilings measure_ceilings(CudaExecutor& on, const RecordSizes& sizes);
 
 // The parts of a run. Each says what it is in its file.
@@ -140,5 +164,8 @@ void record_linear(CudaExecutor& on, Recorder& recorder, const RecordSizes& size
 void record_forward(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
 void record_choices(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
 void record_ranks(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_in_place(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_in_place_pairs(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
+void record_in_place_forward(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes);
 
 }  // namespace ospsim

@@ -57,11 +57,9 @@ void gather(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, cons
                           source.data(),
                           rows,
                           static_cast<std::int32_t>(row_bytes),
-                          row_bytes,
-                          row_bytes};
+                          std::ranges::count_if(map, [](std::int32_t at) { return at < 0; })};
   poison(on, to);
-  const auto times_ms =
-      measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::rearrange, kernel); });
+  const auto times_ms = measure_ms(on, sizes, [&] { on.launch(Work::rearrange, kernel); });
   std::int64_t wrong = not_finite(on, to.data(), rows * width);
   for (const auto row : some_of(rows, 256)) {
     const auto got = download(on, to.data() + row * width, width);
@@ -76,7 +74,7 @@ void gather(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes, cons
       {.name = name,
        .sizes = {{"rows", rows}, {"row_bytes", row_bytes}},
        .cost = kernel.cost(),
-       .formula = "rows (2 row_bytes + 4)",
+       .formula = "rows (2 row_bytes + 4) - padding row_bytes",
        .times_ms = times_ms,
        .check = worst_of({check_of("elements not written, and rows of 256 sampled that differ from "
                                    "the host's",
@@ -186,8 +184,7 @@ void record_norms(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
         std::pair("residual", residual_only)}) {
     poison(on, sum);
     poison(on, normed);
-    const auto times_ms =
-        measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
+    const auto times_ms = measure_ms(on, sizes, [&] { on.launch(Work::norm, kernel); });
 
     const auto sampled = some_of(rows, checked_rows);
     std::vector<std::int64_t> from = sampled;
@@ -209,7 +206,7 @@ void record_norms(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes
     }
     if (kernel.normed != nullptr) {
       std::vector<double> exact(exact_sum.size());
-      layer_norm_forward<Backend::naive>(shape, rounded_sum, {}, {}, 1e-6, exact);
+      layer_norm_forward<Backend::naive>(shape, rounded_sum, {}, {}, dit_epsilon, exact);
       modulate_forward<Backend::naive>(shape, std::vector(exact), part(1), part(2), exact);
       checks.push_back(check_of("elements not written",
                                 static_cast<double>(not_finite(on, normed.data(), rows * dim)), 0));
@@ -255,7 +252,7 @@ void record_rope(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes)
     std::vector<double> exact(index(checked_rows * dim));
     rms_norm_forward<Backend::naive>(
         {checked_rows, dim}, rows_of(on, original.data(), dim, sampled),
-        std::vector<double>(weight.begin(), weight.end()), 1e-6, exact);
+        std::vector<double>(weight.begin(), weight.end()), dit_epsilon, exact);
     if (rope)
       rope_3d_forward<Backend::naive>({sizes.heads, head_dim}, sampled_positions,
                                       std::vector(exact), exact);
@@ -263,8 +260,7 @@ void record_rope(CudaExecutor& on, Recorder& recorder, const RecordSizes& sizes)
         worst_of({check_everywhere(on, CompareRope{.made = kernel, .original = original.data()}),
                   check_rounded(rows_of(on, x.data(), dim, sampled), exact)});
     // Again and again on what it made: the norm keeps numbers where they are.
-    const auto times_ms =
-        measure_ms(on, sizes.kernel_repetitions, [&] { on.launch(Work::norm, kernel); });
+    const auto times_ms = measure_ms(on, sizes, [&] { on.launch(Work::norm, kernel); });
     recorder.row({.name = rope ? "RMS norm, 3-D RoPE" : "RMS norm",
                   .sizes = {{"rows", rows}, {"dim", dim}},
                   .cost = kernel.cost(),

@@ -49,10 +49,11 @@ Check worst_of(const std::vector<Check>& checks) {
   return checks.back();
 }
 
-Recorder::Recorder(std::string part) : part_(std::move(part)) {
+Recorder::Recorder(std::string part, bool quick) : part_(std::move(part)) {
   const CudaStatus status = cuda_status();
   write({{"part", part_},
          {"kind", "run"},
+         {"quick", quick},
          {"device", status.device_name},
          {"driver", driver_release()},
          {"cuda_driver", status.driver_version},
@@ -68,8 +69,10 @@ void Recorder::ceilings(const Ceilings& ceilings) {
   write({{"part", part_},
          {"kind", "ceilings"},
          {"copy_gb_per_s", ceilings.copy_bytes_per_s * 1e-9},
+         {"read_gb_per_s", ceilings.read_bytes_per_s * 1e-9},
          {"bf16_tflops_per_s", ceilings.bf16_flops_per_s * 1e-12},
-         {"e4m3_tflops_per_s", ceilings.e4m3_flops_per_s * 1e-12}});
+         {"e4m3_tflops_per_s", ceilings.e4m3_flops_per_s * 1e-12},
+         {"sustained_bf16_tflops_per_s", ceilings.sustained_bf16_flops_per_s * 1e-12}});
 }
 
 void Recorder::row(const Row& row) {
@@ -96,8 +99,10 @@ void Recorder::row(const Row& row) {
     const double peak = eight_bits ? ceilings_.e4m3_flops_per_s : ceilings_.bf16_flops_per_s;
     line["tflops_per_s"] = flops_per_s * 1e-12;
     line["gb_per_s"] = bytes_per_s * 1e-9;
-    line["fraction_of_product"] = flops_per_s / peak;
+    line["fraction_of_product"] = peak > 0 ? flops_per_s / peak : 0;
     line["fraction_of_copy"] = bytes_per_s / ceilings_.copy_bytes_per_s;
+    line["fraction_of_memory"] =
+        bytes_per_s / std::max(ceilings_.copy_bytes_per_s, ceilings_.read_bytes_per_s);
     line["times_ms"] = row.times_ms;
   }
   for (const auto& [work, ms] : row.parts_ms) line["parts_ms"][work] = ms;

@@ -38,14 +38,16 @@ struct Row {
 /// What the same run reaches at best.
 struct Ceilings {
   double copy_bytes_per_s = 0;  ///< a large copy, bytes read and written
-  double bf16_flops_per_s = 0;  ///< a large product
+  double read_bytes_per_s = 0;  ///< a large array read
+  double bf16_flops_per_s = 0;  ///< a large product; 0 where cuBLASLt has none
   double e4m3_flops_per_s = 0;
+  double sustained_bf16_flops_per_s = 0;  ///< the same after a second of it
 };
 
 class Recorder {
  public:
   /// Writes to stdout, where the first line says what ran where.
-  explicit Recorder(std::string part);
+  Recorder(std::string part, bool quick);
   void ceilings(const Ceilings& ceilings);
   /// The rate of a row is held against the ceilings. Where a row's operands are 8 bits wide, its
   /// notes say operands: e4m3.

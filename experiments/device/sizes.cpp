@@ -29,7 +29,10 @@ RecordSizes paper_sizes() {
           .codec_period = std::int64_t{1} << 22,
           .float_patterns = std::int64_t{1} << 32,
           .kernel_repetitions = 11,
-          .forward_repetitions = 3};
+          .forward_repetitions = 3,
+          .warm_up_ms = 50,
+          .sustained_ms = 1000,
+          .quick = false};
 }
 
 RecordSizes quick_sizes() {
@@ -46,7 +49,10 @@ RecordSizes quick_sizes() {
           .codec_period = 4096,
           .float_patterns = 1 << 20,
           .kernel_repetitions = 2,
-          .forward_repetitions = 1};
+          .forward_repetitions = 1,
+          .warm_up_ms = 0,
+          .sustained_ms = 0,
+          .quick = true};
 }
 
 }  // namespace ospsim

@@ -16,6 +16,10 @@ struct RecordSizes {
   std::int64_t codec_period;    ///< the elements repeat: so many are compared with the host's
   std::int64_t float_patterns;  ///< of the 2^32, evenly spread chunks of them
   int kernel_repetitions, forward_repetitions;
+  /// How long what is timed runs before, since clocks rise and fall with the load; and how long a
+  /// product runs before its sustained rate is taken.
+  double warm_up_ms, sustained_ms;
+  bool quick;  ///< says only whether everything works
 
   static constexpr std::int64_t head_dim = 128;
   std::int64_t dim() const { return heads * head_dim; }

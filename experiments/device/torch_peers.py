@@ -39,6 +39,7 @@ def measure_ms(start):
 def row(name, sizes, by, flops, bytes_, formula, times_ms, method, error, tolerance):
     global failed
     time_ms = statistics.median(times_ms)
+    error = error if math.isfinite(error) else sys.float_info.max  # JSON has no NaN
     passed = error <= tolerance
     failed = failed or not passed
     write("row", name=name, **sizes, by=by, repetitions=len(times_ms), time_ms=time_ms, time_ms_min=min(times_ms),
@@ -121,7 +122,7 @@ def moves_and_norms():
 
 
 def main():
-    write("run", device=torch.cuda.get_device_name(), driver="see the other parts", cuda_driver="",
+    write("run", quick=QUICK, device=torch.cuda.get_device_name(), driver="see the other parts", cuda_driver="",
           cuda_runtime=torch.version.cuda, git_commit="", git_dirty=False,
           compiler=f"PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}",
           date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))

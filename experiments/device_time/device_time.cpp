@@ -10,6 +10,7 @@
 #include "experiments/experiment.hpp"
 #include "experiments/median.hpp"
 #include "kernels_ref/cuda/device.hpp"
+#include "sim/model/model.hpp"
 #include "sim/process.hpp"
 
 /// What ospsim-device timed: here, on this machine's device, or on another machine, from the lines
@@ -17,8 +18,9 @@
 namespace ospsim {
 namespace {
 
-constexpr const char* parts[] = {"memory",  "codecs",  "attention", "linear",
-                                 "forward", "choices", "ranks"};
+constexpr const char* parts[] = {"memory",         "codecs",          "attention", "linear",
+                                 "forward",        "choices",         "ranks",     "in_place",
+                                 "in_place_pairs", "in_place_forward"};
 /// Rates above a ceiling by more than what clocks do between two measurements are wrong.
 constexpr double ceiling_slack = 1.03;
 
@@ -27,15 +29,25 @@ void read_lines(std::istream& in, const std::string& name, Json& lines) {
   for (int number = 1; std::getline(in, text); ++number) {
     if (text.empty()) continue;
     Json line = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (line.is_discarded() && in.eof()) break;  // cut short while it was written
     const auto has = [&](const char* field) {
       return line.contains(field) && line.at(field).is_string();
     };
     const auto kind = line.is_object() && has("kind") ? line.at("kind").get<std::string>() : "";
-    const bool known = kind == "ceilings" || (kind == "run" && has("device")) ||
+    const auto measured = [&](const char* field) {
+      return line.contains(field) && line.at(field).is_number();
+    };
+    const bool known = (kind == "run" && has("device") && has("driver") && has("cuda_runtime") &&
+                        has("git_commit")) ||
+                       (kind == "ceilings" && measured("copy_gb_per_s") &&
+                        measured("bf16_tflops_per_s") && measured("e4m3_tflops_per_s")) ||
                        (kind == "row" && has("name") && has("check"));
     if (!known || !has("part"))
       throw InputError(
           fmt::format("{}, line {}: not a line that ospsim-device writes", name, number));
+    if (line.value("quick", false))
+      throw InputError(
+          fmt::format("{}, line {}: made with --quick, which times nothing", name, number));
     lines.push_back(std::move(line));
   }
 }
@@ -66,7 +78,7 @@ Json lines_of_device() {
     progress.advance(0, part);
     const ProcessOutcome outcome = run_process({program, part});
     // 1: a check failed, which its line says.
-    if (!outcome.succeeded() && outcome.exit_status != 1) throw UnavailableError(outcome.errors);
+    if (outcome.signal != 0 || outcome.exit_status > 1) throw UnavailableError(outcome.failure());
     std::istringstream in(outcome.output);
     read_lines(in, "ospsim-device", lines);
     progress.advance(1, part);
@@ -75,17 +87,17 @@ Json lines_of_device() {
 }
 
 /// Of the forward passes as the paper arranges them: seconds of a video, and how much of the time
-/// its operations account for when each is timed alone.
+/// its operations account for when each is timed alone. What the device refused has no time.
 Json videos_of(const Json& rows) {
   Json videos = Json::array();
   for (const auto& row : rows) {
+    if (!row.contains("time_ms")) continue;
     double parts_ms = 0;
     for (const auto& [work, ms] : row.at("parts_ms").items()) parts_ms += ms.get<double>();
     const double time_ms = row.at("time_ms").get<double>();
-    constexpr double forwards = 100, ms_per_s = 1000;  // 50 steps, with and without the prompt
     videos.push_back({{"model", row.at("name")},
                       {"video", row.at("video")},
-                      {"seconds", time_ms * forwards / ms_per_s},
+                      {"seconds", 1e-3 * time_ms * forwards_per_video},
                       {"parts_over_whole", parts_ms / time_ms}});
   }
   return videos;
@@ -110,7 +122,7 @@ Json run(const Request& request) {
       fields.erase("part");
       const auto name = fmt::format("{}: {}", part, line.at("name").get<std::string>());
       if (line.at("check") != "passed") failed.push_back(name);
-      if (line.value("fraction_of_copy", 0.0) > ceiling_slack ||
+      if (line.value("fraction_of_memory", line.value("fraction_of_copy", 0.0)) > ceiling_slack ||
           line.value("fraction_of_product", 0.0) > ceiling_slack)
         above.push_back(name);
       of_part[part].push_back(std::move(fields));
@@ -136,10 +148,10 @@ Json run(const Request& request) {
 /// What a row was done to and how: all its fields that no column shows.
 std::string details(const Json& row) {
   static const std::vector<std::string> shown{
-      "name",         "repetitions", "time_ms",  "time_ms_min",         "time_ms_max",
-      "formula",      "flops",       "bytes",    "tflops_per_s",        "gb_per_s",
-      "times_ms",     "parts_ms",    "check",    "fraction_of_product", "fraction_of_copy",
-      "check_method", "error",       "tolerance"};
+      "name",         "repetitions", "time_ms",   "time_ms_min",         "time_ms_max",
+      "formula",      "flops",       "bytes",     "tflops_per_s",        "gb_per_s",
+      "times_ms",     "parts_ms",    "check",     "fraction_of_product", "fraction_of_copy",
+      "check_method", "error",       "tolerance", "fraction_of_memory"};
   std::string text;
   for (const auto& [field, value] : row.items())
     if (std::find(shown.begin(), shown.end(), field) == shown.end())
@@ -219,7 +231,8 @@ Experiment device_time() {
           .summary = "Time of kernels and of a model's forward pass on a CUDA device (minutes)",
           .run = run,
           .text = text,
-          .needs = "CUDA device"};
+          .needs = "CUDA device",
+          .options = {"--from"}};
 }
 
 }  // namespace ospsim

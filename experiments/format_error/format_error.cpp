@@ -36,13 +36,7 @@ constexpr const char* scalings[] = {"tensor",  "tensor-pow2", "token",       "ch
                                     "block32", "tile128",     "block128x128"};
 
 Quantization recipe(const std::string& format, const std::string& scaling) {
-  const NumberFormat number = parse_number_format(format);
-  const auto [granularity, power_of_two] = parse_scaling(scaling);
-  return {.number = number,
-          .rounding = default_rounding(number),
-          .granularity = granularity,
-          .power_of_two = power_of_two,
-          .target = default_target(number)};
+  return default_quantization(parse_number_format(format), parse_scaling(scaling));
 }
 
 std::vector<Quantization> all_recipes() {

@@ -52,7 +52,7 @@ Json row_of(const Setting& setting, int ranks, const Contender& contender) {
   question.parallelism =
       make_parallelism(contender.strategy, ranks, {}, {}, contender.boundary, question.sequence);
   Json row{{"platform", setting.platform},
-           {"placement", setting.placement == Placement::packed ? "packed" : "strided"},
+           {"placement", to_string(setting.placement)},
            {"ranks", ranks},
            {"contender", contender.label}};
   const Ledger ledger = ledger_of(trial_of(question));

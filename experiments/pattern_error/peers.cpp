@@ -1,12 +1,11 @@
 #include "experiments/pattern_error/peers.hpp"
 
-#include <string_view>
+#include "analysis/recall.hpp"
 
 namespace ospsim {
 
 Pattern pattern_of(const Peer& peer) {
-  return parse_pattern(peer.pattern, parse_ratio(peer.ratio),
-                       std::string_view(peer.pattern) == "skiparse-1d");
+  return compared_pattern(peer.pattern, parse_ratio(peer.ratio));
 }
 
 std::vector<Mask> masks_of(const Peer& peer, const Grid& grid) {

@@ -17,7 +17,7 @@ struct Peer {
 inline constexpr Peer one_dimensional{"Skiparse-1D, 4", "skiparse-1d", "4"};
 inline constexpr Peer two_dimensional{"Skiparse-2D, 2", "skiparse-2d", "2"};
 
-/// Skiparse-1D with each frame padded by itself. Throws InputError for a mask.
+/// As compared_pattern() (analysis/recall.hpp) takes it. Throws InputError for a mask.
 Pattern pattern_of(const Peer& peer);
 std::vector<Mask> masks_of(const Peer& peer, const Grid& grid);
 

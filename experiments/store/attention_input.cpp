@@ -7,13 +7,13 @@
 
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/names.hpp"
 
 namespace ospsim {
 
 Precision parse_precision(const std::string& text) {
-  if (text == "f32") return Precision::f32;
-  if (text == "bf16") return Precision::bf16;
-  throw InputError(fmt::format("precision '{}' is neither f32 nor bf16", text));
+  constexpr Named<Precision> names[]{{"f32", Precision::f32}, {"bf16", Precision::bf16}};
+  return parse_name(names, "precision", text);
 }
 
 AttentionInput::AttentionInput(const std::string& path, const Grid& grid)

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,12 +20,22 @@ namespace ospsim {
 namespace {
 
 // What a signal handler may look at: the name stands complete before `registered` says so.
-char registered_part[4096];
-volatile sig_atomic_t registered = 0;
+char registered_part[4096], registered_folder[4096];
+volatile sig_atomic_t registered = 0, folder_registered = 0;
+
+void remove_registered_folder() {
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/bin/rm", "rm", "-rf", registered_folder, nullptr);
+    _exit(1);
+  }
+  while (child > 0 && waitpid(child, nullptr, 0) < 0 && errno == EINTR) continue;
+}
 
 extern "C" void on_interrupt(int) {
-  if (registered != 0) unlink(registered_part);
   end_running_process();
+  if (registered != 0) unlink(registered_part);
+  if (folder_registered != 0) remove_registered_folder();
   constexpr char message[] = "\nospsim: interrupted\n";
   static_cast<void>(!write(STDERR_FILENO, message, sizeof message - 1));
   _exit(130);
@@ -67,6 +79,21 @@ void PartFile::commit() {
   if (synced != 0) fail(path_, error);
   if (std::rename(part_.c_str(), path_.c_str()) != 0) fail(path_, errno);
   part_.clear();
+}
+
+ScratchFolder::ScratchFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "ospsim-XXXXXX").string();
+  if (name.size() >= sizeof registered_folder) fail(name, ENAMETOOLONG);
+  if (mkdtemp(name.data()) == nullptr) fail(name, errno);
+  path_ = name;
+  std::memcpy(registered_folder, path_.c_str(), path_.size() + 1);
+  folder_registered = 1;
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+  folder_registered = 0;
 }
 
 void handle_interrupts() {

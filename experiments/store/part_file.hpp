@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace ospsim {
 
@@ -23,12 +24,30 @@ class PartFile {
   std::string path_, part_;
 };
 
+/// A folder for files that other programs write while this one waits for them; gone with this and
+/// when the program is interrupted. One at a time.
+class ScratchFolder {
+ public:
+  /// Throws InputError if none can be made.
+  ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  ~ScratchFolder();
+
+  const std::string& path() const { return path_; }
+  std::string operator/(std::string_view name) const { return path_ + '/' + std::string(name); }
+
+ private:
+  std::string path_;
+};
+
 /// Throws InputError if a file cannot be put there: before the work that would be lost.
 inline void require_writable(const std::string& path) {
   PartFile probe(path);
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP remove the part file and end the program with status 130;
+/// From now on SIGINT, SIGTERM and SIGHUP end the program that is waited for, remove the part file
+/// and the temporary folder, and end this program with status 130;
 /// a file that exceeds a size limit is an error of that write, not a signal.
 void handle_interrupts();
 

@@ -128,7 +128,8 @@ void save_result(const Json& document, const Json& provenance, const std::string
   Hdf5File file = Hdf5File::create(part.part(), path);
   write_provenance(file, provenance);
   file.write_texts(document_name, {}, std::vector{json_text(document)});
-  for (const auto& [field, value] : document.items()) write_value(file, field, value);
+  for (const auto& [field, value] : document.items())
+    if (field != document_name) write_value(file, field, value);
   file.close();
   part.commit();
 }

@@ -1,6 +1,7 @@
 #include "kernels_ref/attention/inplace_plan.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -165,9 +166,8 @@ Choice best_choice(const Layout& layout, const std::array<Axis, 3>& axes, int ke
   const auto candidates = shapes(keys_per_tile);
   if (candidates.empty())
     throw InputError(
-        fmt::format("in-place attention has no tiles of {} keys; use one of 64, 112, "
-                    "128, 144, 160, 176 or 0 for the best",
-                    keys_per_tile));
+        fmt::format("in-place attention has no tiles of {} keys; use one of {} or 0 for the best",
+                    keys_per_tile, fmt::join(InPlacePlan::tile_sizes, ", ")));
   std::array<std::vector<Run>, 3> runs;
   std::array<std::vector<std::vector<Profile>>, 3> profiles_of_run;
   for (std::size_t a = 0; a < 3; ++a) {

@@ -5,8 +5,9 @@
 #include <vector>
 
 #include "kernels_ref/backend.hpp"
-#include "kernels_ref/block/rope.hpp"
+#include "kernels_ref/block/dit_block.hpp"
 #include "kernels_ref/cuda/bf16.hpp"
+#include "kernels_ref/random.hpp"
 
 // What a DiT block does between its products, on a device: bf16 in memory, float32 in registers, a
 // row to a block of threads, and every tensor read and written once.
@@ -86,7 +87,7 @@ struct ResidualNorm {
   float scale_offset = 1;
   const float* scale = nullptr;
   const float* shift = nullptr;
-  float epsilon = 1e-6f;
+  float epsilon = static_cast<float>(dit_epsilon);
 
   std::int64_t blocks() const { return rows; }
   std::size_t shared_bytes() const { return 2 * (threads / warp_lanes) * sizeof(float); }
@@ -187,7 +188,7 @@ struct RmsNormRope {
   const float* weight = nullptr;
   const DevicePosition* positions = nullptr;
   AxisTurns axes[3] = {};
-  float epsilon = 1e-6f;
+  float epsilon = static_cast<float>(dit_epsilon);
 
   std::int64_t blocks() const { return rows; }
   std::size_t shared_bytes() const {
@@ -266,11 +267,8 @@ struct FillNormal {
   Cost cost() const { return {.bytes = 2.0 * static_cast<double>(size)}; }
 
   OSPSIM_HOST_DEVICE static float number(std::uint64_t seed, std::uint64_t i) {
-    std::uint64_t z = seed * 0xd1342543de82ef95u + (i + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    const auto part = [&](int p) { return static_cast<std::int32_t>(z >> (16 * p) & 0xffffu); };
+    const std::uint64_t bits = random_bits(seed, i);
+    const auto part = [&](int p) { return static_cast<std::int32_t>(bits >> (16 * p) & 0xffffu); };
     // Four numbers of variance 2^32 / 12 each.
     const std::int32_t sum = part(0) + part(1) + part(2) + part(3) - 2 * 0xffff;
     return static_cast<float>(sum) * (1.7320508f / 65536);

@@ -206,7 +206,7 @@ class DeviceForward {
       const auto row_bytes = static_cast<std::int32_t>(shape_.dim * 2);
       on_.launch(Work::rearrange, GatherRows{reinterpret_cast<const unsigned char*>(b_.x),
                                              reinterpret_cast<unsigned char*>(b_.other_x),
-                                             block.source, rows, row_bytes, row_bytes, row_bytes});
+                                             block.source, rows, row_bytes});
       std::swap(b_.x, b_.other_x);
       norm(rows, scale, shift, 1);
     }
@@ -225,10 +225,9 @@ class DeviceForward {
   void move_heads(const DeviceSequence& sequence, const std::int32_t* source, Bfloat16*& tensor) {
     if (source == nullptr) return;
     const auto piece_bytes = static_cast<std::int32_t>(shape_.dim / sequence.ulysses * 2);
-    on_.launch(Work::rearrange,
-               GatherRows{reinterpret_cast<const unsigned char*>(tensor),
-                          reinterpret_cast<unsigned char*>(b_.layer), source,
-                          sequence.rows * sequence.ulysses, piece_bytes, piece_bytes, piece_bytes});
+    on_.launch(Work::rearrange, GatherRows{reinterpret_cast<const unsigned char*>(tensor),
+                                           reinterpret_cast<unsigned char*>(b_.layer), source,
+                                           sequence.rows * sequence.ulysses, piece_bytes});
     std::swap(tensor, b_.layer);
   }
   void rms_norm(std::int64_t rows, Bfloat16* x, const float* weight,

@@ -137,7 +137,6 @@ template DitBlockWeights<double> zero_weights(const DitBlockShape&);
       const DitBlockActivations<Real<B>>&, std::span<const Real<B>>, int);
 OSPSIM_INSTANTIATE(Backend::naive)
 OSPSIM_INSTANTIATE(Backend::cpu)
-OSPSIM_INSTANTIATE(Backend::cuda)
 #undef OSPSIM_INSTANTIATE
 
 }  // namespace ospsim

@@ -130,8 +130,8 @@ struct DitBlockActivations {
 ///
 /// y [rows, dim]; `activations` is overwritten, and goes on naming the arrays behind
 /// `inputs.groups` and `inputs.positions`. `threads` 0 means all cores. Throws
-/// std::invalid_argument where a size does not fit. For Backend naive and cpu; for cuda the first
-/// operation throws.
+/// std::invalid_argument where a size does not fit. For Backend naive and cpu; on a device it is
+/// DeviceForward (block/device_forward.hpp) that runs blocks.
 template <Backend B>
 void dit_block_forward(const DitBlockShape& shape, const DitBlockWeights<Real<B>>& weights,
                        const DitBlockInputs<Real<B>>& inputs, std::span<Real<B>> y,

@@ -63,6 +63,5 @@ void OneDeviceLayers<B>::attend_backward(const AttentionActivations<T>& a, View 
 
 template class OneDeviceLayers<Backend::naive>;
 template class OneDeviceLayers<Backend::cpu>;
-template class OneDeviceLayers<Backend::cuda>;
 
 }  // namespace ospsim

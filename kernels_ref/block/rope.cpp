@@ -6,13 +6,6 @@
 #include <stdexcept>
 
 namespace ospsim {
-namespace {
-
-TokenPosition position_of(std::int64_t token, const Grid& grid) {
-  return {token / grid.frame_tokens(), token / grid.w % grid.h, token % grid.w};
-}
-
-}  // namespace
 
 std::vector<TokenPosition> positions_in_place(const Grid& grid) {
   std::vector<TokenPosition> positions;

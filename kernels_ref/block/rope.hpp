@@ -9,13 +9,6 @@
 
 namespace ospsim {
 
-/// Where a token sits in the video. It keeps this position however it is rearranged (paper section
-/// 0).
-struct TokenPosition {
-  std::int64_t t = 0, y = 0, x = 0;
-  friend bool operator==(const TokenPosition&, const TokenPosition&) = default;
-};
-
 /// Positions of the rows of a tensor in (t, y, x) order, and of one in rearranged order
 /// (row = sub-sequence * length + slot), where padding is given the origin.
 std::vector<TokenPosition> positions_in_place(const Grid& grid);

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <thread>
 #include <vector>
 
 #include "kernels_ref/parallel.hpp"
@@ -42,8 +41,7 @@ HWY_EXPORT(copy_past_caches);
 double copy_bytes_per_second(int threads) {
   constexpr std::size_t n = std::size_t{64} << 20;  // 256 MiB each way
   constexpr int runs = 7;
-  const std::int64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  const std::int64_t workers = threads == 0 ? cores : threads;
+  const std::int64_t workers = thread_count(threads);
   const auto from = hwy::AllocateAligned<float>(n), to = hwy::AllocateAligned<float>(n);
   std::fill_n(from.get(), n, 1.0f);
   std::fill_n(to.get(), n, 0.0f);

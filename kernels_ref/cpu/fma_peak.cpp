@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <thread>
 
 #include "kernels_ref/parallel.hpp"
 
@@ -50,8 +49,7 @@ double fma_peak_flops_per_second(int threads) {
   using Clock = std::chrono::steady_clock;
   constexpr int runs = 5;
   constexpr std::int64_t rounds = 10'000'000;
-  const std::int64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  const std::int64_t workers = threads == 0 ? cores : threads;
+  const std::int64_t workers = thread_count(threads);
   double best = 0;
   for (int run = 0; run < runs; ++run) {
     std::atomic<double> flops = 0;

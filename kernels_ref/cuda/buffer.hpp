@@ -13,8 +13,9 @@ namespace ospsim {
 
 /// Throws UnavailableError with the CUDA runtime's own words.
 inline void check_cuda(cudaError_t error) {
-  if (error != cudaSuccess)
-    throw UnavailableError(std::string("CUDA: ") + cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // or the next launch would be told of it again
+  throw UnavailableError(std::string("CUDA: ") + cudaGetErrorString(error));
 }
 
 /// An array on the device, freed when this goes.

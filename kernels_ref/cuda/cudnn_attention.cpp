@@ -22,7 +22,7 @@ namespace ospsim {
 namespace {
 
 struct Cudnn {
-  Library library{"libcudnn.so.9"};
+  Library library{cudnn_sonames};
 
 #define OSPSIM_CUDNN(function) \
   decltype(::function)* function = library.symbol<decltype(::function)>(#function)
@@ -214,19 +214,29 @@ struct CudnnAttention::State {
     engines.finalize("choose an engine for this attention");
     choose(plan, engines);
 
-    std::string json(index(plan.parts.back().get(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
-                                                 CUDNN_TYPE_CHAR, 0, nullptr)),
-                     ' ');
-    plan.parts.back().get(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
-                          json.size(), json.data());
-    constexpr std::string_view key = "\"kernelName\":\"";
-    if (const auto at = json.find(key); at != json.npos) {
-      const auto first = at + key.size();
-      plan.kernel = json.substr(first, json.find('"', first) - first);
-    }
+    plan.kernel = kernel_of(plan.parts.back());
     std::int64_t bytes = 0;
     plan.parts.back().get(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &bytes);
     if (handle != nullptr) plan.workspace = std::make_unique<DeviceBuffer<std::byte>>(index(bytes));
+  }
+
+  /// The name of a plan's kernel, or "" where cuDNN does not tell.
+  static std::string kernel_of(const Descriptor& plan) {
+    const auto read = [&](std::size_t count, char* to) {
+      return plan.get(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, count, to);
+    };
+    std::string json;
+    try {
+      json.resize(index(read(0, nullptr)));
+      read(json.size(), json.data());
+    } catch (const UnavailableError&) {
+      return {};
+    }
+    constexpr std::string_view key = "\"kernelName\":\"";
+    const auto at = json.find(key);
+    if (at == json.npos) return {};
+    const auto first = at + key.size();
+    return json.substr(first, json.find('"', first) - first);
   }
 
   /// The first of the engines' configurations, best first, that makes a plan.

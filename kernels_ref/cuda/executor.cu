@@ -11,9 +11,10 @@ void CudaExecutor::attention_in_place(Work work, const Layout& layout, std::int6
   for (const auto& known : in_place_)
     if (known.layout == layout && known.heads == heads && known.tensors == tensors)
       return timed(work, [&] { known.attention.execute(stream_); });
-  InPlace& made =
-      in_place_.emplace_back(InPlace{layout, heads, tensors, InPlaceAttention(layout, heads)});
-  made.attention.prepare(tensors);
+  InPlaceAttention attention(layout, heads);
+  attention.prepare(tensors);
+  const InPlace& made =
+      in_place_.emplace_back(InPlace{layout, heads, tensors, std::move(attention)});
   timed(work, [&] { made.attention.execute(stream_); });
 }
 

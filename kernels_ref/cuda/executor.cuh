@@ -2,6 +2,7 @@
 
 #include <array>
 #include <deque>
+#include <optional>
 #include <utility>
 
 #include "kernels_ref/attention/inplace.hpp"
@@ -58,7 +59,7 @@ class CudaGraph {
       work();
     } catch (...) {  // else the stream could not be used any more
       cudaStreamEndCapture(stream, &graph);
-      cudaGraphDestroy(graph);
+      if (graph != nullptr) cudaGraphDestroy(graph);
       throw;
     }
     check_cuda(cudaStreamEndCapture(stream, &graph));
@@ -75,7 +76,8 @@ class CudaGraph {
   cudaGraphExec_t graph_ = nullptr;
 };
 
-/// Puts the operations of DeviceForward on a stream: products by cuBLASLt, attention by cuDNN.
+/// Puts the operations of DeviceForward on a stream: products by cuBLASLt, attention by cuDNN, each
+/// opened when first used.
 class CudaExecutor {
  public:
   CudaExecutor() : found_(1) {}
@@ -108,11 +110,13 @@ class CudaExecutor {
   }
   void linear(Work work, const Product& product, const void* x, const void* weight,
               const Bfloat16* bias, Bfloat16* y) {
-    timed(work, [&] { matmul_.run(stream_, product, x, weight, bias, y); });
+    if (!matmul_) matmul_.emplace();
+    timed(work, [&] { matmul_->run(stream_, product, x, weight, bias, y); });
   }
   void attention(Work work, const BatchedAttention& shape, const Bfloat16* q, const Bfloat16* k,
                  const Bfloat16* v, Bfloat16* o) {
-    timed(work, [&] { attention_.execute(stream_, shape, q, k, v, o); });
+    if (!attention_) attention_.emplace();
+    timed(work, [&] { attention_->execute(stream_, shape, q, k, v, o); });
   }
   /// Our own kernel. Each set of tensors is planned for when it is first seen, which waits for the
   /// device.
@@ -153,8 +157,8 @@ class CudaExecutor {
   }
 
   CudaStream stream_;
-  Matmul matmul_;
-  CudnnAttention attention_;
+  std::optional<Matmul> matmul_;
+  std::optional<CudnnAttention> attention_;
   struct InPlace {
     Layout layout;
     std::int64_t heads;

@@ -5,6 +5,11 @@
 
 namespace ospsim {
 
+/// What the libraries that are used are called, the best version first.
+inline constexpr std::initializer_list<const char*> cublaslt_sonames{"libcublasLt.so.13",
+                                                                     "libcublasLt.so.12"};
+inline constexpr std::initializer_list<const char*> cudnn_sonames{"libcudnn.so.9"};
+
 /// A shared library that is opened at run time, so that programs start on machines without it. It
 /// stays open until the program ends: what it hands out may be used by then.
 class Library {

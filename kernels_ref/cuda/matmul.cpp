@@ -3,7 +3,9 @@
 #include <cublasLt.h>
 
 #include <deque>
+#include <memory>
 #include <string>
+#include <type_traits>
 
 #include "kernels_ref/cuda/buffer.hpp"
 #include "kernels_ref/cuda/library.hpp"
@@ -13,7 +15,7 @@ namespace {
 
 /// The functions of cuBLASLt that are used here.
 struct Functions {
-  Library library{"libcublasLt.so.13", "libcublasLt.so.12"};
+  Library library{cublaslt_sonames};
 #define OSPSIM_FUNCTION(name) decltype(::name)* name = library.symbol<decltype(::name)>(#name)
   OSPSIM_FUNCTION(cublasLtCreate);
   OSPSIM_FUNCTION(cublasLtDestroy);
@@ -41,34 +43,35 @@ constexpr std::size_t workspace_bytes = std::size_t{64} << 20;
 
 }  // namespace
 
+/// Something that cuBLASLt makes and wants back: T is a pointer.
+template <class T>
+using Owned = std::unique_ptr<std::remove_pointer_t<T>, cublasStatus_t (*)(T)>;
+
 struct Matmul::Implementation {
   struct Plan {
     Product product;
-    cublasLtMatmulDesc_t operation = nullptr;
-    cublasLtMatrixLayout_t weight = nullptr, x = nullptr, y = nullptr;
+    Owned<cublasLtMatmulDesc_t> operation;
+    Owned<cublasLtMatrixLayout_t> weight, x, y;
     cublasLtMatmulAlgo_t algorithm{};
   };
 
   Functions lt;
-  cublasLtHandle_t handle = nullptr;
+  Owned<cublasLtHandle_t> handle{nullptr, lt.cublasLtDestroy};
   std::deque<Plan> plans;
   DeviceBuffer<unsigned char> workspace{workspace_bytes};
   const float one = 1, zero = 0;
 
-  Implementation() { lt.check(lt.cublasLtCreate(&handle), "no handle"); }
-  ~Implementation() {
-    for (const auto& plan : plans) {
-      lt.cublasLtMatmulDescDestroy(plan.operation);
-      for (const auto layout : {plan.weight, plan.x, plan.y})
-        lt.cublasLtMatrixLayoutDestroy(layout);
-    }
-    lt.cublasLtDestroy(handle);
+  Implementation() {
+    cublasLtHandle_t made = nullptr;
+    lt.check(lt.cublasLtCreate(&made), "no handle");
+    handle.reset(made);
   }
 
   template <class T>
   void set(const Plan& plan, cublasLtMatmulDescAttributes_t attribute, const T& value) const {
-    lt.check(lt.cublasLtMatmulDescSetAttribute(plan.operation, attribute, &value, sizeof(value)),
-             "an attribute");
+    lt.check(
+        lt.cublasLtMatmulDescSetAttribute(plan.operation.get(), attribute, &value, sizeof(value)),
+        "an attribute");
   }
 
   Plan& plan_of(const Product& product) {
@@ -82,18 +85,23 @@ struct Matmul::Implementation {
   Plan make(const Product& product) const {
     const auto [rows, in, out] = product.shape;
     const auto operand = product.operands == Product::Operands::e4m3 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
-    Plan plan{.product = product};
-    const auto layout = [&](cublasLtMatrixLayout_t* made, cudaDataType_t type, std::int64_t height,
-                            std::int64_t width) {
-      lt.check(lt.cublasLtMatrixLayoutCreate(made, type, static_cast<std::uint64_t>(height),
+    const auto layout = [&](cudaDataType_t type, std::int64_t height, std::int64_t width) {
+      cublasLtMatrixLayout_t made = nullptr;
+      lt.check(lt.cublasLtMatrixLayoutCreate(&made, type, static_cast<std::uint64_t>(height),
                                              static_cast<std::uint64_t>(width), height),
                "a matrix layout");
+      return Owned<cublasLtMatrixLayout_t>(made, lt.cublasLtMatrixLayoutDestroy);
     };
-    layout(&plan.weight, operand, in, out);
-    layout(&plan.x, operand, in, rows);
-    layout(&plan.y, CUDA_R_16BF, out, rows);
-    lt.check(lt.cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-             "an operation");
+    const auto operation = [&] {
+      cublasLtMatmulDesc_t made = nullptr;
+      lt.check(lt.cublasLtMatmulDescCreate(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F), "an operation");
+      return Owned<cublasLtMatmulDesc_t>(made, lt.cublasLtMatmulDescDestroy);
+    };
+    Plan plan{.product = product,
+              .operation = operation(),
+              .weight = layout(operand, in, out),
+              .x = layout(operand, in, rows),
+              .y = layout(CUDA_R_16BF, out, rows)};
     set(plan, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
     const auto epilogue = product.gelu
                               ? product.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU
@@ -111,17 +119,23 @@ struct Matmul::Implementation {
       set(plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast);
     }
 
-    cublasLtMatmulPreference_t preference = nullptr;
-    lt.check(lt.cublasLtMatmulPreferenceCreate(&preference), "a preference");
-    lt.check(lt.cublasLtMatmulPreferenceSetAttribute(preference,
-                                                     CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                     &workspace_bytes, sizeof(workspace_bytes)),
-             "a preference");
+    cublasLtMatmulPreference_t made = nullptr;
+    lt.check(lt.cublasLtMatmulPreferenceCreate(&made), "a preference");
+    const Owned<cublasLtMatmulPreference_t> preference(made, lt.cublasLtMatmulPreferenceDestroy);
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+      lt.check(lt.cublasLtMatmulPreferenceSetAttribute(made, attribute, &value, sizeof(value)),
+               "a preference");
+    };
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
+    // Sums that are split are added up in float32, not in bf16.
+    prefer(
+        CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+        std::uint32_t{CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
     const auto status = lt.cublasLtMatmulAlgoGetHeuristic(
-        handle, plan.operation, plan.weight, plan.x, plan.y, plan.y, preference, 1, &found, &count);
-    lt.cublasLtMatmulPreferenceDestroy(preference);
+        handle.get(), plan.operation.get(), plan.weight.get(), plan.x.get(), plan.y.get(),
+        plan.y.get(), made, 1, &found, &count);
     lt.check(status, "no algorithm");
     if (count == 0) throw UnavailableError("cuBLASLt has no algorithm for a product");
     plan.algorithm = found.algo;
@@ -137,8 +151,9 @@ void Matmul::run(cudaStream_t stream, const Product& product, const void* x, con
   auto& self = *implementation_;
   const auto& plan = self.plan_of(product);
   if (product.bias) self.set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
-  self.lt.check(self.lt.cublasLtMatmul(self.handle, plan.operation, &self.one, weight, plan.weight,
-                                       x, plan.x, &self.zero, y, plan.y, y, plan.y, &plan.algorithm,
+  self.lt.check(self.lt.cublasLtMatmul(self.handle.get(), plan.operation.get(), &self.one, weight,
+                                       plan.weight.get(), x, plan.x.get(), &self.zero, y,
+                                       plan.y.get(), y, plan.y.get(), &plan.algorithm,
                                        self.workspace.data(), workspace_bytes, stream),
                 "a product");
 }

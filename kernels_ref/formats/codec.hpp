@@ -4,6 +4,7 @@
 
 #include "kernels_ref/formats/format.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/random.hpp"
 
 /// One number at a time: the meaning of every format, in integer arithmetic that neither
 /// -ffast-math nor flushing of subnormals can change, for the host, for CUDA devices and for the
@@ -69,14 +70,6 @@ OSPSIM_HOST_DEVICE constexpr int spacing_exponent(Format format, int e) {
     default:
       return (e < -14 ? -14 : e) - 2;
   }
-}
-
-/// A number drawn uniformly from 0 .. 2^64 - 1, by seed and index: SplitMix64's output function.
-OSPSIM_HOST_DEVICE constexpr std::uint64_t random_bits(std::uint64_t seed, std::uint64_t index) {
-  std::uint64_t z = seed * 0xd1342543de82ef95u + (index + 1) * 0x9e3779b97f4a7c15u;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-  return z ^ z >> 31;
 }
 
 /// Whether K = m >> drop is to be rounded up. drop >= 1.

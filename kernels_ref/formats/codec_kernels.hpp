@@ -98,13 +98,6 @@ OSPSIM_HOST_DEVICE constexpr std::uint32_t infinity_place(Format format) {
   return place_of_power(format, largest_exponent(format) + 1);
 }
 
-/// The number at the place before, as the bits of a float32.
-OSPSIM_HOST_DEVICE constexpr std::uint32_t last_before_infinity(Format format) {
-  const int e = largest_exponent(format);
-  return (static_cast<std::uint32_t>(e + 128) << 23) -
-         (1u << (23 - (e - spacing_exponent(format, e))));
-}
-
 struct alignas(8) Step {
   std::uint32_t add, shift;
 };

@@ -2,22 +2,23 @@
 
 #include <algorithm>
 
-#include "kernels_ref/formats/names.hpp"
+#include "kernels_ref/names.hpp"
 
 namespace ospsim {
 namespace {
 
-const Names<Format> format_names{
+constexpr Named<Format> format_names[]{
     {"hif8", Format::hif8}, {"e4m3", Format::e4m3}, {"e5m2", Format::e5m2}, {"e8m0", Format::e8m0}};
-const Names<Rounding> rounding_names{{"ta", Rounding::ta},
-                                     {"rne", Rounding::rne},
-                                     {"hybrid", Rounding::hybrid},
-                                     {"hybrid-exact", Rounding::hybrid_exact},
-                                     {"stochastic", Rounding::stochastic},
-                                     {"floor", Rounding::floor},
-                                     {"ceil", Rounding::ceil}};
-const Names<Overflow> overflow_names{{"ieee", Overflow::ieee}, {"saturate", Overflow::saturate}};
-const Names<Source> source_names{
+constexpr Named<Rounding> rounding_names[]{{"ta", Rounding::ta},
+                                           {"rne", Rounding::rne},
+                                           {"hybrid", Rounding::hybrid},
+                                           {"hybrid-exact", Rounding::hybrid_exact},
+                                           {"stochastic", Rounding::stochastic},
+                                           {"floor", Rounding::floor},
+                                           {"ceil", Rounding::ceil}};
+constexpr Named<Overflow> overflow_names[]{{"ieee", Overflow::ieee},
+                                           {"saturate", Overflow::saturate}};
+constexpr Named<Source> source_names[]{
     {"f32", Source::f32}, {"bf16", Source::bf16}, {"f16", Source::f16}};
 
 }  // namespace
@@ -35,10 +36,10 @@ Source parse_source(std::string_view text) {
   return parse_name(source_names, "source", text);
 }
 std::string to_string(Format format) {
-  return name_of(format_names, format);
+  return std::string(name_of(format_names, format));
 }
 std::string to_string(Rounding rounding) {
-  return name_of(rounding_names, rounding);
+  return std::string(name_of(rounding_names, rounding));
 }
 
 Rounding default_rounding(Format format) {

@@ -7,35 +7,35 @@
 #include <utility>
 
 #include "kernels_ref/formats/int8.hpp"
-#include "kernels_ref/formats/names.hpp"
 #include "kernels_ref/formats/quantize.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/names.hpp"
 #include "kernels_ref/parallel.hpp"
 
 namespace ospsim {
 namespace {
 
-const Names<NumberFormat> number_names{{"hif8", NumberFormat::hif8},
-                                       {"e4m3", NumberFormat::e4m3},
-                                       {"e5m2", NumberFormat::e5m2},
-                                       {"mxfp8-e4m3", NumberFormat::mxfp8_e4m3},
-                                       {"mxfp8-e5m2", NumberFormat::mxfp8_e5m2},
-                                       {"int8", NumberFormat::int8}};
+constexpr Named<NumberFormat> number_names[]{{"hif8", NumberFormat::hif8},
+                                             {"e4m3", NumberFormat::e4m3},
+                                             {"e5m2", NumberFormat::e5m2},
+                                             {"mxfp8-e4m3", NumberFormat::mxfp8_e4m3},
+                                             {"mxfp8-e5m2", NumberFormat::mxfp8_e5m2},
+                                             {"int8", NumberFormat::int8}};
 
-const Names<ScalingName> scaling_names{{"none", {Granularity::none, false}},
-                                       {"tensor", {Granularity::tensor, false}},
-                                       {"tensor-pow2", {Granularity::tensor, true}},
-                                       {"delayed", {Granularity::delayed, false}},
-                                       {"token", {Granularity::token, false}},
-                                       {"channel", {Granularity::channel, false}},
-                                       {"block32", {Granularity::block32, false}},
-                                       {"tile128", {Granularity::tile128, false}},
-                                       {"block128x128", {Granularity::block128x128, false}}};
+constexpr Named<ScalingName> scaling_names[]{{"none", {Granularity::none, false}},
+                                             {"tensor", {Granularity::tensor, false}},
+                                             {"tensor-pow2", {Granularity::tensor, true}},
+                                             {"delayed", {Granularity::delayed, false}},
+                                             {"token", {Granularity::token, false}},
+                                             {"channel", {Granularity::channel, false}},
+                                             {"block32", {Granularity::block32, false}},
+                                             {"tile128", {Granularity::tile128, false}},
+                                             {"block128x128", {Granularity::block128x128, false}}};
 
-const Names<MxRule> mx_rule_names{{"floor", MxRule::floor},
-                                  {"ratio", MxRule::ratio},
-                                  {"ceil", MxRule::ceil},
-                                  {"even", MxRule::even}};
+constexpr Named<MxRule> mx_rule_names[]{{"floor", MxRule::floor},
+                                        {"ratio", MxRule::ratio},
+                                        {"ceil", MxRule::ceil},
+                                        {"even", MxRule::even}};
 
 Format element_of(NumberFormat number) {
   switch (number) {
@@ -86,20 +86,21 @@ NumberFormat parse_number_format(std::string_view text) {
   return parse_name(number_names, "format", text);
 }
 std::string to_string(NumberFormat number) {
-  return name_of(number_names, number);
+  return std::string(name_of(number_names, number));
 }
 ScalingName parse_scaling(std::string_view text) {
   return parse_name(scaling_names, "scaling", text);
 }
 std::string scaling_name(const Quantization& q) {
-  if (is_mx(q.number)) return "mx-" + name_of(mx_rule_names, q.mx_rule);
+  if (is_mx(q.number)) return fmt::format("mx-{}", name_of(mx_rule_names, q.mx_rule));
   for (const auto& [preset, paper] :
        {std::pair("paper-forward", paper_forward()), std::pair("paper-backward", paper_backward())})
     if (q.number == paper.number && q.granularity == paper.granularity && !q.power_of_two &&
         q.target == paper.target && q.epsilon == paper.epsilon)
       return preset;
-  const std::string name = name_of(scaling_names, ScalingName{q.granularity, q.power_of_two});
-  return name.empty() ? name_of(scaling_names, ScalingName{q.granularity, false}) + "-pow2" : name;
+  const auto name = name_of(scaling_names, ScalingName{q.granularity, q.power_of_two});
+  if (!name.empty()) return std::string(name);
+  return fmt::format("{}-pow2", name_of(scaling_names, ScalingName{q.granularity, false}));
 }
 
 Quantization paper_forward() {
@@ -123,6 +124,13 @@ float default_target(NumberFormat number) {
 }
 Rounding default_rounding(NumberFormat number) {
   return number == NumberFormat::hif8 ? Rounding::ta : Rounding::rne;
+}
+Quantization default_quantization(NumberFormat number, ScalingName scaling) {
+  return {.number = number,
+          .rounding = default_rounding(number),
+          .granularity = scaling.granularity,
+          .power_of_two = scaling.power_of_two,
+          .target = default_target(number)};
 }
 
 Quantizer::Quantizer(const Quantization& quantization, std::int64_t rows, std::int64_t columns,

@@ -92,6 +92,9 @@ ScalingName parse_scaling(std::string_view text);
 /// "paper-backward".
 std::string scaling_name(const Quantization& quantization);
 
+/// With the rounding and the target of the format; all else as Quantization has it.
+Quantization default_quantization(NumberFormat number, ScalingName scaling);
+
 /// s (for INT8: d) of a group with this amax.
 OSPSIM_HOST_DEVICE constexpr float scale_of(const Quantization& quantization, float amax) {
   const Quantization& q = quantization;

@@ -16,6 +16,17 @@ struct Grid {
   friend constexpr bool operator==(const Grid&, const Grid&) = default;
 };
 
+/// Where a token sits in the video. It keeps this position however it is rearranged (paper section
+/// 0).
+struct TokenPosition {
+  std::int64_t t = 0, y = 0, x = 0;
+  friend bool operator==(const TokenPosition&, const TokenPosition&) = default;
+};
+
+constexpr TokenPosition position_of(std::int64_t token, const Grid& grid) {
+  return {token / grid.frame_tokens(), token / grid.w % grid.h, token % grid.w};
+}
+
 inline constexpr std::int64_t max_tokens = std::int64_t{1} << 53;
 
 /// Reads "TxHxW", e.g. "21x45x80". Throws InputError.

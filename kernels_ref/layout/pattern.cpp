@@ -8,11 +8,14 @@
 #include <optional>
 
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/names.hpp"
 
 namespace ospsim {
 namespace {
 
 using Kind = DigitSpec::Kind;
+
+constexpr Named<Phase> phase_names[]{{"token", Phase::token}, {"group", Phase::group}};
 
 constexpr std::int64_t max_ratio = 65536;
 constexpr std::int64_t max_level = 9;
@@ -115,8 +118,13 @@ Ratio parse_ratio(std::string_view text) {
       "ratio '{}' is neither one whole number nor three (t,y,x), each in 1..{}", text, max_ratio));
 }
 
+bool has_per_frame_variant(std::string_view pattern_name) {
+  return pattern_name == "skiparse-1d";
+}
+
 Pattern parse_pattern(std::string_view text, Ratio ratio, bool per_frame) {
-  if (per_frame && text != "skiparse-1d") reject(text, "only skiparse-1d has a per-frame variant");
+  if (per_frame && !has_per_frame_variant(text))
+    reject(text, "only skiparse-1d has a per-frame variant");
   const bool one_number = ratio.t == ratio.y && ratio.y == ratio.x;
   std::string spelling;
   if (text == "full") {
@@ -172,13 +180,11 @@ std::string Pattern::spelled() const {
 }
 
 Phase parse_phase(std::string_view text) {
-  if (text == "token") return Phase::token;
-  if (text == "group") return Phase::group;
-  throw InputError(fmt::format("phase '{}' is neither token nor group", text));
+  return parse_name(phase_names, "phase", text);
 }
 
 std::string_view to_string(Phase phase) {
-  return phase == Phase::token ? "token" : "group";
+  return name_of(phase_names, phase);
 }
 
 }  // namespace ospsim

@@ -66,6 +66,8 @@ struct Pattern {
 ///
 /// Anything else is read as a spelling. Throws InputError.
 Pattern parse_pattern(std::string_view text, Ratio ratio, bool per_frame = false);
+/// Whether parse_pattern takes per_frame for this name.
+bool has_per_frame_variant(std::string_view pattern_name);
 
 /// The names above, in that order.
 std::vector<std::string_view> pattern_names();

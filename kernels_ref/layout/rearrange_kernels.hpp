@@ -14,9 +14,9 @@
 //               flight. Floor: bytes over copy bandwidth. Not measured yet
 namespace ospsim {
 
-/// to[row] = from[source[row]], or zeros where source[row] < 0 (padding). Rows are contiguous runs
-/// of `row_bytes`, a multiple of 16, and lie `from_stride` and `to_stride` bytes apart; all
-/// addresses are multiples of 16. Rows of `from` that nothing names are not read.
+/// to[row] = from[source[row]], or zeros where source[row] < 0 (padding). Rows are `row_bytes`
+/// long, a multiple of 16, and follow one another; addresses are multiples of 16. Rows of `from`
+/// that nothing names are not read.
 struct GatherRows {
   static constexpr int threads = 128;
   static constexpr int pieces_in_flight = 5;  ///< a row of 5,120 bf16 numbers in one go
@@ -27,7 +27,7 @@ struct GatherRows {
   const std::int32_t* source = nullptr;  ///< [rows]
   std::int64_t rows = 0;
   std::int32_t row_bytes = 0;
-  std::int64_t from_stride = 0, to_stride = 0;
+  std::int64_t padding = 0;  ///< rows of it, which are not read
 
   OSPSIM_HOST_DEVICE int pieces() const { return row_bytes / 16; }
   OSPSIM_HOST_DEVICE int lanes_per_row() const {
@@ -41,9 +41,10 @@ struct GatherRows {
 
   std::int64_t blocks() const { return (rows + rows_per_block() - 1) / rows_per_block(); }
   std::size_t shared_bytes() const { return 0; }
-  /// Every row read and written once, and the map. Rows of padding are counted as read.
+  /// Every row read, but for padding, and written once, and the map.
   Cost cost() const {
-    return {.bytes = static_cast<double>(rows) * (2.0 * row_bytes + sizeof(std::int32_t))};
+    return {.bytes = static_cast<double>(2 * rows - padding) * row_bytes +
+                     static_cast<double>(rows) * sizeof(std::int32_t)};
   }
 
   template <class Lane>
@@ -53,8 +54,8 @@ struct GatherRows {
     const std::int64_t row = lane.block() * rows_per_block() + lane.thread() / lanes;
     if (row >= rows) return;
     const std::int64_t at = source[row];
-    const auto* const read = reinterpret_cast<const Piece*>(from + at * from_stride);
-    auto* const write = reinterpret_cast<Piece*>(to + row * to_stride);
+    const auto* const read = reinterpret_cast<const Piece*>(from + at * row_bytes);
+    auto* const write = reinterpret_cast<Piece*>(to + row * row_bytes);
     for (int first = lane.thread() % lanes; first < count; first += lanes * pieces_in_flight) {
       Piece piece[pieces_in_flight] = {};
       OSPSIM_UNROLL

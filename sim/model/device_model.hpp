@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "kernels_ref/block/device_forward.hpp"
@@ -94,7 +95,8 @@ class DeviceModel {
   template <class T>
   using Array = typename On::template Array<T>;
 
-  /// `weights` must live on. Throws InputError where the ranks do not divide what they share.
+  /// `weights` must live on. Throws InputError where the ranks do not divide what they share, for
+  /// attention in place on more than one, and for models wider than block_kernels::max_dim.
   DeviceModel(On& on, const Model& model, const DeviceModelWeights<On>& weights, const Grid& grid,
               const DeviceModelOptions& options, std::uint64_t seed = 1)
       : on_(on),
@@ -103,6 +105,11 @@ class DeviceModel {
                .ffn_dim = model.ffn_dim,
                .text_rows = model.text_tokens},
         choices_(options.choices) {
+    if (model.dim() > block_kernels::max_dim)
+      throw InputError("devices take models of at most " + std::to_string(block_kernels::max_dim) +
+                       " channels");
+    if (options.in_place && options.ranks > 1)
+      throw InputError("attention in place is for one rank");
     const RopeTables tables = rope_tables(grid, model.head_dim);
     for (const auto& turns : tables.turns)
       turns_.push_back(on_.upload(std::span<const Turn>(turns)));
@@ -143,8 +150,9 @@ class DeviceModel {
   DeviceModel(const DeviceModel&) = delete;
   DeviceModel& operator=(const DeviceModel&) = delete;
 
-  /// Rows of the input and of the result: those of the first and the last block.
-  std::int64_t rows() const { return blocks_.front().sequence->rows; }
+  /// Rows of a block; those of the first are the rows of the input and, as the last has as many, of
+  /// the result.
+  std::int64_t rows(std::int64_t layer = 0) const { return blocks_[index(layer)].sequence->rows; }
   Bfloat16* input() const { return buffers_.x; }
   const Bfloat16* text() const { return buffers_.text; }
   /// Draws the input again.
@@ -168,9 +176,9 @@ class DeviceModel {
     }
     return alike;
   }
-  /// Starts one block over input(), whatever lies there.
-  void block_forward(std::int64_t layer) {
-    DeviceForward<On>(on_, shape_, choices_, buffers_).run({blocks_[index(layer)]});
+  /// Starts one block over input(), whatever lies there; returns where its result will lie.
+  Bfloat16* block_forward(std::int64_t layer) {
+    return DeviceForward<On>(on_, shape_, choices_, buffers_).run({blocks_[index(layer)]});
   }
 
   /// Starts a forward pass over input(); returns where its result will lie.
@@ -231,7 +239,7 @@ class DeviceModel {
                GatherRows{reinterpret_cast<const unsigned char*>(one_text),
                           reinterpret_cast<unsigned char*>(all_text),
                           keep(some_map(shape_.text_rows, copies * shape_.text_rows)),
-                          copies * shape_.text_rows, row_bytes, row_bytes, row_bytes});
+                          copies * shape_.text_rows, row_bytes});
   }
 
   On& on_;

@@ -24,6 +24,9 @@ struct Model {
   std::int64_t sparse_blocks() const { return layers - full_blocks; }
 };
 
+/// Of one video: 50 steps, each with and without the prompt (paper section 4.1).
+inline constexpr int forwards_per_video = 100;
+
 /// A model of `model_names()`. Throws InputError.
 Model find_model(std::string_view name);
 std::vector<std::string> model_names();

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/names.hpp"
 
 namespace ospsim {
 namespace {
@@ -16,6 +17,12 @@ namespace {
 using nlohmann::json;
 
 constexpr int format_version = 1;
+
+constexpr Named<ReplaySettings::Placement> placement_names[]{
+    {"packed", ReplaySettings::Placement::packed}, {"strided", ReplaySettings::Placement::strided}};
+constexpr Named<ReplaySettings::AllToAll> schedule_names[]{
+    {"concurrent", ReplaySettings::AllToAll::concurrent},
+    {"pairwise", ReplaySettings::AllToAll::pairwise}};
 
 json platform_json(const Platform& platform, bool with_latency) {
   const auto latency = [with_latency](const Quantity& quantity) {
@@ -109,21 +116,18 @@ Seconds read_seconds(const json& value) {
 }  // namespace
 
 ReplaySettings::Placement parse_placement(std::string_view text) {
-  if (text == "packed") return ReplaySettings::Placement::packed;
-  if (text == "strided") return ReplaySettings::Placement::strided;
-  throw InputError(fmt::format("placement '{}' is not packed or strided", text));
+  return parse_name(placement_names, "placement", text);
+}
+std::string_view to_string(ReplaySettings::Placement placement) {
+  return name_of(placement_names, placement);
 }
 
 ReplaySettings::AllToAll parse_all_to_all(std::string_view text) {
-  if (text == "concurrent") return ReplaySettings::AllToAll::concurrent;
-  if (text == "pairwise") return ReplaySettings::AllToAll::pairwise;
-  throw InputError(fmt::format("all-to-all schedule '{}' is not concurrent or pairwise", text));
+  return parse_name(schedule_names, "all-to-all schedule", text);
 }
 
 std::string replay_request(const Ledger& ledger, const ReplaySettings& settings) {
   check(ledger, settings);
-  const bool strided = settings.placement == ReplaySettings::Placement::strided;
-  const bool pairwise = settings.all_to_all == ReplaySettings::AllToAll::pairwise;
   Labels labels;
   json ranks = json::array();
   for (const Trace& trace : ledger.ranks) {
@@ -134,8 +138,8 @@ std::string replay_request(const Ledger& ledger, const ReplaySettings& settings)
   const json request{{"version", format_version},
                      {"platform", platform_json(settings.platform, settings.with_latency)},
                      {"replicas", settings.replicas},
-                     {"placement", strided ? "strided" : "packed"},
-                     {"schedule", pairwise ? "pairwise" : "concurrent"},
+                     {"placement", to_string(settings.placement)},
+                     {"schedule", name_of(schedule_names, settings.all_to_all)},
                      {"labels", labels.all()},
                      {"ranks", std::move(ranks)}};
   return request.dump(-1, ' ', true, json::error_handler_t::replace);

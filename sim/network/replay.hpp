@@ -37,6 +37,7 @@ struct ReplaySettings {
 /// "packed" or "strided"; "concurrent" or "pairwise". Throw InputError.
 ReplaySettings::Placement parse_placement(std::string_view text);
 ReplaySettings::AllToAll parse_all_to_all(std::string_view text);
+std::string_view to_string(ReplaySettings::Placement placement);
 
 /// Mean and maximum over all devices.
 struct Seconds {

@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <stdexcept>
 
 #include "sim/network/replay.hpp"
@@ -10,11 +8,7 @@ namespace ospsim {
 std::string run_replayer(const std::string& program, std::string_view request) {
   const ProcessOutcome outcome = run_process({program}, request);
   if (outcome.succeeded()) return outcome.output;
-  if (!outcome.errors.empty())
-    throw std::runtime_error(outcome.errors.substr(0, outcome.errors.find('\n')));
-  throw std::runtime_error(outcome.signal != 0
-                               ? fmt::format("{}: ended by signal {}", program, outcome.signal)
-                               : fmt::format("{}: exit status {}", program, outcome.exit_status));
+  throw std::runtime_error(outcome.failure());
 }
 
 }  // namespace ospsim

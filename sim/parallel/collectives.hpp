@@ -9,7 +9,7 @@
 namespace ospsim {
 
 /// How elements travel: as float32 (4 bytes) or rounded to bf16 (2 bytes). Without payload any size
-/// can be counted.
+/// can be counted; with payload any other is a std::logic_error.
 struct Wire {
   int bytes_per_element = 4;
 };

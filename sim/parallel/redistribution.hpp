@@ -23,7 +23,8 @@ class Redistribution {
   /// in [elements of from[rank]], out [elements of to[rank]], both empty without payload; they must
   /// not overlap. Where every part is contiguous in `in` (or in `out`) it is not packed (unpacked);
   /// else `out` and the communicator's scratch serve as staging, so that extra memory is at most
-  /// one shard where both sides' shards are equally large.
+  /// one shard where both sides' shards are equally large. Throws std::invalid_argument where an
+  /// array is not as large as its shard.
   void run(Communicator& communicator, const StepName& name, Wire wire, std::span<const float> in,
            std::span<float> out) const;
 

@@ -13,9 +13,7 @@ RowNumbers::RowNumbers(const Sequence& sequence)
 
 TokenPosition RowNumbers::position(std::int64_t row) const {
   const auto found = token(row);
-  if (!found) return {};
-  const Grid& grid = unsplit_.grid();
-  return {*found / grid.frame_tokens(), *found / grid.w % grid.h, *found % grid.w};
+  return found ? position_of(*found, unsplit_.grid()) : TokenPosition{};
 }
 
 Sharding flat_sharding(const Sequence& sequence, const RowNumbers& numbers, int ranks) {

@@ -1,46 +1,23 @@
 #include "sim/parallel/strategy.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <numeric>
-#include <utility>
 
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/names.hpp"
 
 namespace ospsim {
 namespace {
 
-constexpr std::array<std::pair<Strategy, std::string_view>, 7> strategy_names{
-    {{Strategy::ulysses, "ulysses"},
-     {Strategy::ssp, "ssp"},
-     {Strategy::ssp_ulysses, "ssp-ulysses"},
-     {Strategy::ring, "ring"},
-     {Strategy::usp, "usp"},
-     {Strategy::megatron_sp, "megatron-sp"},
-     {Strategy::gather, "gather"}}};
+constexpr Named<Strategy> strategy_names[]{
+    {"ulysses", Strategy::ulysses}, {"ssp", Strategy::ssp}, {"ssp-ulysses", Strategy::ssp_ulysses},
+    {"ring", Strategy::ring},       {"usp", Strategy::usp}, {"megatron-sp", Strategy::megatron_sp},
+    {"gather", Strategy::gather}};
 
-constexpr std::array<std::pair<Boundary, std::string_view>, 2> boundary_names{
-    {{Boundary::all_gather, "all-gather"}, {Boundary::reshard, "reshard"}}};
-
-template <class Table>
-auto parse(const Table& table, std::string_view what, std::string_view text) {
-  std::vector<std::string_view> names;
-  for (const auto& [value, name] : table) {
-    if (name == text) return value;
-    names.push_back(name);
-  }
-  throw InputError(fmt::format("{} '{}' is not one of {}", what, text, fmt::join(names, ", ")));
-}
-
-template <class Table, class Value>
-std::string_view name_of(const Table& table, Value value) {
-  for (const auto& [candidate, name] : table)
-    if (candidate == value) return name;
-  return "";
-}
+constexpr Named<Boundary> boundary_names[]{{"all-gather", Boundary::all_gather},
+                                           {"reshard", Boundary::reshard}};
 
 /// The divisor of `n` nearest to `wanted`, the smaller of two.
 std::int64_t nearest_divisor(std::int64_t n, std::int64_t wanted) {
@@ -99,7 +76,7 @@ void require_units(int parts, const Sequence& sequence) {
 }  // namespace
 
 Strategy parse_strategy(std::string_view text) {
-  return parse(strategy_names, "strategy", text);
+  return parse_name(strategy_names, "strategy", text);
 }
 std::string_view to_string(Strategy strategy) {
   return name_of(strategy_names, strategy);
@@ -107,14 +84,14 @@ std::string_view to_string(Strategy strategy) {
 const std::vector<Strategy>& all_strategies() {
   static const std::vector<Strategy> all = [] {
     std::vector<Strategy> list;
-    for (const auto& [value, name] : strategy_names) list.push_back(value);
+    for (const auto& [name, strategy] : strategy_names) list.push_back(strategy);
     return list;
   }();
   return all;
 }
 
 Boundary parse_boundary(std::string_view text) {
-  return parse(boundary_names, "boundary", text);
+  return parse_name(boundary_names, "boundary", text);
 }
 std::string_view to_string(Boundary boundary) {
   return name_of(boundary_names, boundary);

@@ -4,26 +4,18 @@
 
 #include "kernels_ref/formats/wide_float.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/random.hpp"
 
 namespace ospsim {
 namespace {
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a bijection that scatters
-/// bits.
-std::uint64_t scattered(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-  return x ^ x >> 31;
-}
 
 /// Arrays of made-up numbers: uniform, mean 0, standard deviation `deviation`; element `place` of
 /// array `array` is the same wherever it is made.
 class MadeUp {
  public:
-  MadeUp(std::uint64_t seed, std::uint64_t array) : key_(scattered(scattered(seed) + array)) {}
+  MadeUp(std::uint64_t seed, std::uint64_t array) : key_(random_bits(seed, array)) {}
   float operator()(std::int64_t place, double deviation = 1) const {
-    const auto bits = scattered(key_ + static_cast<std::uint64_t>(place)) >> 11;
+    const auto bits = random_bits(key_, static_cast<std::uint64_t>(place)) >> 11;
     return static_cast<float>((static_cast<double>(bits) * 0x1p-52 - 1) * std::sqrt(3.0) *
                               deviation);
   }

@@ -33,6 +33,10 @@ TEST_F(Cli, HelpHasAnExample) {
   }
 }
 
+TEST_F(Cli, OptionsMayStandBeforeTheOperand) {
+  EXPECT_EQ(json("list --threads 1 models"), json("list models"));
+}
+
 TEST_F(Cli, RefusesBadWordsInOneLine) {
   expect_refusal("", "command");
   expect_refusal("compute", "compute");
@@ -46,7 +50,22 @@ TEST_F(Cli, RefusesBadWordsInOneLine) {
   expect_refusal("list nothing", "WHAT");
   expect_refusal("reproduce --quick --claim nobody", "--claim");
   expect_refusal("reproduce --quick --claims nobody.json", "--claims");
+  expect_refusal("reproduce --quick --claims .", "--claims");
   expect_refusal("show nobody.h5", "nobody.h5");
+}
+
+TEST_F(Cli, RefusesOptionsThatWouldMeanNothing) {
+  expect_refusal("comm --frames 41", "--frames");
+  expect_refusal("comm --ranks 4 --platform pcie", "--platform");
+  expect_refusal("comm --ranks 4 --boundary reshard", "--boundary");
+  expect_refusal("run figure1 --grid 1x2x3", "--grid");
+  expect_refusal("run attention-time --grid 1x2x3 --record", "--record");
+  expect_refusal(
+      "quantize --format hif8 --scaling paper-forward --scale-max 5 --distribution "
+      "normal:0,1",
+      "--scale-max");
+  expect_refusal("comm --repetitions 3", "--repetitions");
+  expect_refusal("quantize --format hif8 --input x.npy --size 5", "--size");
 }
 
 TEST_F(Cli, RefusesBadGridsAndPatterns) {
@@ -66,6 +85,7 @@ TEST_F(Cli, RefusesBadGridsAndPatterns) {
   expect_refusal("layout --grid 1x1x1 --ratio 65536 --pattern skiparse-2d --phase token",
                  "pattern");
   expect_refusal("layout --grid 300x300x300 --pattern full --phase token --indices", "--indices");
+  expect_refusal("layout --grid 2x4x4 --frames 5 --ratio 2" + rest, "--frames");
   expect_refusal("reach --grid 2x4x4 --pattern full --hops 0", "--hops");
 }
 
@@ -96,6 +116,11 @@ TEST_F(Cli, SavesWholeResultsOrNone) {
   EXPECT_EQ(shown.wait(), 0);
   EXPECT_NE(shown.out().find("average distance"), std::string::npos);
 
+  EXPECT_EQ(json("show r.h5 --save shown.h5"), stored);
+  EXPECT_EQ(load_result(folder.file("shown.h5")).at("document"), stored);
+  expect_refusal("show r.h5 --save r.h5", "--save");
+  expect_refusal("show ./r.h5 --save r.h5", "--save");
+
   expect_refusal(reach + " --save no/such/folder/r.h5", "--save");
   expect_refusal(reach + " --save r.h5/x.h5", "--save");
   expect_refusal(reach + " --save /dev/full", "--save");
@@ -103,7 +128,7 @@ TEST_F(Cli, SavesWholeResultsOrNone) {
   expect_refusal(Program(words(reach + " --save full.h5"),
                          {.folder = folder.path(), .largest_file_bytes = 4000}),
                  2, "full.h5");
-  EXPECT_EQ(folder.entries(), 1u);
+  EXPECT_EQ(folder.entries(), 2u);
 }
 
 // ---- layout, reach, doctor, list, run ----------------------------------------------------------

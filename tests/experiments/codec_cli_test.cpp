@@ -133,7 +133,7 @@ TEST_F(CodecCli, RefusesBadWords) {
   };
   refuses("", "DIRECTION");
   refuses("recode", "DIRECTION");
-  refuses("encode decode", "DIRECTION");
+  refuses("encode decode", "decode");
   refuses("encode --format e9m9", "--format");
   refuses("encode --format int8", "--format");
   refuses("encode --rounding up", "--rounding");

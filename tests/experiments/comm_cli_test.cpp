@@ -1,4 +1,8 @@
+#include <stdlib.h>
+
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "tests/experiments/comm_fixture.hpp"
 
@@ -349,6 +353,27 @@ TEST_F(CommMpi, EveryStrategyOnFourRanks) {
   const Json document = mpi(" --ranks 4 --grid 2x9x14");
   EXPECT_EQ(document.at("bytes_per_element"), 4);
   expect_all_agree(document, 7);
+}
+
+TEST_F(CommMpi, InterruptedLeavesNothing) {
+  const TemporaryFolder temporary;
+  setenv("TMPDIR", temporary.path().c_str(), 1);
+  const Program program =
+      start("comm --engine mpi --ranks 2 --strategy ulysses --grid 9x48x48 --repetitions 10000");
+  unsetenv("TMPDIR");
+  constexpr std::size_t of_fixture = 1;  // where the program's output goes
+  for (int tries = 0; temporary.entries() == of_fixture && tries < 2000; ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_GT(temporary.entries(), of_fixture);
+  program.interrupt();
+  EXPECT_EQ(program.wait(), 130);
+  EXPECT_EQ(temporary.entries(), of_fixture);
+}
+
+TEST_F(CommMpi, PatternsSpelledByFrame) {
+  for (const char* pattern : {"s0|s1", "skiparse-1d --per-frame", "skiparse-1d"})
+    expect_as_formula(
+        mpi(" --ranks 2 --grid 2x5x9 --strategy ssp --ratio 2 --pattern " + std::string(pattern)));
 }
 
 TEST_F(CommMpi, OnTwoRanks) {

@@ -59,8 +59,8 @@ Outcome run(const std::string& part, const RecordSizes& sizes, Sabotage sabotage
 std::string identity(Json row) {
   for (const char* const measured :
        {"repetitions", "time_ms", "time_ms_min", "time_ms_max", "formula", "flops", "bytes",
-        "tflops_per_s", "gb_per_s", "fraction_of_product", "fraction_of_copy", "times_ms",
-        "parts_ms", "check", "check_method", "error", "tolerance"})
+        "tflops_per_s", "gb_per_s", "fraction_of_product", "fraction_of_copy", "fraction_of_memory",
+        "times_ms", "parts_ms", "check", "check_method", "error", "tolerance"})
     row.erase(measured);
   return row.dump();
 }
@@ -108,15 +108,18 @@ TEST_P(DeviceRecord, SaysWhatWasTimedAndThatItWasRight) {
   ASSERT_GE(outcome.lines.size(), 3u);
   EXPECT_EQ(outcome.lines[0].at("kind"), "run");
   EXPECT_EQ(outcome.lines[0].at("device"), "pretend");
+  EXPECT_EQ(outcome.lines[0].at("quick"), true);
   EXPECT_EQ(outcome.lines[1].at("kind"), "ceilings");
-  for (const char* const ceiling : {"copy_gb_per_s", "bf16_tflops_per_s", "e4m3_tflops_per_s"})
+  for (const char* const ceiling : {"copy_gb_per_s", "read_gb_per_s", "bf16_tflops_per_s",
+                                    "e4m3_tflops_per_s", "sustained_bf16_tflops_per_s"})
     EXPECT_GT(outcome.lines[1].at(ceiling).get<double>(), 0) << ceiling;
   for (const auto& line : outcome.lines) EXPECT_EQ(line.at("part"), part);
 
   const auto rows = outcome.rows();
   EXPECT_EQ(rows.size(), outcome.lines.size() - 2);
   std::set<std::string> identities;
-  const bool forward = part == "forward" || part == "choices" || part == "ranks";
+  const bool forward =
+      part == "forward" || part == "choices" || part == "ranks" || part == "in_place_forward";
   for (const auto& row : rows) {
     EXPECT_FALSE(row.at("name").get<std::string>().empty());
     EXPECT_EQ(row.at("check"), "passed") << row;
@@ -138,14 +141,18 @@ TEST_P(DeviceRecord, SaysWhatWasTimedAndThatItWasRight) {
   if (part == "ranks") {
     EXPECT_EQ(rows.size(), 12u);
   }
+  if (part == "in_place") {
+    EXPECT_EQ(rows.size(), 3 * 5u);
+  }
 }
 INSTANTIATE_TEST_SUITE_P(, DeviceRecord,
                          testing::Values("memory", "codecs", "attention", "linear", "forward",
-                                         "choices", "ranks"),
+                                         "choices", "ranks", "in_place", "in_place_pairs",
+                                         "in_place_forward"),
                          [](const auto& of) { return std::string(of.param); });
 
 TEST(DeviceRecordParts, AreTheOnesThatAreTested) {
-  EXPECT_EQ(device_parts().size(), 7u);
+  EXPECT_EQ(device_parts().size(), 10u);
   EXPECT_THROW(find_device_part("nothing"), InputError);
 }
 
@@ -155,6 +162,9 @@ struct Wrong {
   Sabotage sabotage;
   const char *name, *part;
 };
+void PrintTo(const Wrong& wrong, std::ostream* out) {
+  *out << wrong.name;
+}
 constexpr Wrong wrongs[] = {
 #define OSPSIM_WRONG(sabotage, part) \
   { Sabotage::sabotage, #sabotage "_in_" part, part }
@@ -167,9 +177,9 @@ constexpr Wrong wrongs[] = {
     OSPSIM_WRONG(attention_without_last_key, "attention"),
     OSPSIM_WRONG(attention_head, "attention"),
     OSPSIM_WRONG(attention_unwritten, "attention"),
-    OSPSIM_WRONG(in_place_without_last_key, "attention"),
-    OSPSIM_WRONG(in_place_head, "attention"),
-    OSPSIM_WRONG(in_place_unwritten, "attention"),
+    OSPSIM_WRONG(in_place_without_last_key, "in_place"),
+    OSPSIM_WRONG(in_place_head, "in_place_pairs"),
+    OSPSIM_WRONG(in_place_unwritten, "in_place"),
     OSPSIM_WRONG(plain_unwritten, "attention"),
     OSPSIM_WRONG(gather_swaps_rows, "attention"),
     OSPSIM_WRONG(gather_swaps_rows, "memory"),
@@ -214,9 +224,17 @@ TEST(DeviceRecordParts, GoOnWhereALibraryRefuses) {
   EXPECT_EQ(count.at("ffn_up"), count.at("ffn_down"));
 }
 
+TEST(DeviceRecordParts, EndWithADeviceThatIsLost) {
+  struct Restored {
+    ~Restored() { pretend::broken = false; }
+  } restored;
+  EXPECT_THROW(run("linear", tiny_sizes(), Sabotage::product_breaks), std::runtime_error);
+}
+
 TEST(DeviceRecordParts, PassAtTheSizesOfSabotagedDevices) {
   if (sanitized) GTEST_SKIP() << "nothing new for a sanitizer";
-  for (const char* const part : {"memory", "codecs", "attention", "linear", "forward"})
+  for (const char* const part :
+       {"memory", "codecs", "attention", "linear", "forward", "in_place", "in_place_pairs"})
     EXPECT_TRUE(run(part, tiny_sizes()).passed) << part;
 }
 

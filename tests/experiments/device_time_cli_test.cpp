@@ -100,6 +100,30 @@ TEST_F(DeviceTime, FailedChecksAndImpossibleRatesDoNotHold) {
   }
 }
 
+TEST_F(DeviceTime, WhatTheDeviceRefusedIsReadToo) {
+  for (const char* part : {"forward", "linear"}) {
+    write_sound_record();
+    write(
+        "z.jsonl",
+        {run_line(part),
+         line(part, "row",
+              {{"name", "wide"}, {"check", "failed"}, {"check_method", "refused: no algorithm"}})});
+    const Program program = start("run device-time --from record --save times.h5");
+    EXPECT_EQ(program.wait(), 1) << program.err();
+    EXPECT_NE(program.out().find(std::string(part) + ": wide"), std::string::npos) << program.out();
+    EXPECT_NE(program.out().find("900"), std::string::npos) << program.out();
+  }
+}
+
+TEST_F(DeviceTime, AFileCutShortHoldsWhatWasTimedUntilThen) {
+  write_sound_record();
+  std::ofstream(folder.path() / "record" / "memory.jsonl", std::ios::app)
+      << R"({"part": "memory", "kind": "row", "na)";
+  EXPECT_EQ(json("run device-time --from record --save times.h5").at("memory").size(), 1u);
+  std::ofstream(folder.path() / "record" / "memory.jsonl", std::ios::app) << '\n';
+  expect_refusal("run device-time --from record", "memory.jsonl, line 4");
+}
+
 TEST_F(DeviceTime, RefusesWhatItCannotRead) {
   expect_refusal("run device-time --from record", "--from");
   write("empty.jsonl", {});
@@ -112,6 +136,16 @@ TEST_F(DeviceTime, RefusesWhatItCannotRead) {
   write("b.jsonl", {Json::array()});
   expect_refusal("run device-time --from record", "b.jsonl, line 1");
   write("b.jsonl", {line("memory", "row", Json::object())});
+  expect_refusal("run device-time --from record", "b.jsonl, line 1");
+  Json without_driver = run_line("memory");
+  without_driver.erase("driver");
+  write("b.jsonl", {without_driver});
+  expect_refusal("run device-time --from record", "b.jsonl, line 1");
+  Json quick = run_line("memory");
+  quick["quick"] = true;
+  write("b.jsonl", {quick});
+  expect_refusal("run device-time --from record", "b.jsonl, line 1: made with --quick");
+  write("b.jsonl", {line("memory", "ceilings", {{"copy_gb_per_s", "many"}})});
   expect_refusal("run device-time --from record", "b.jsonl, line 1");
 }
 

@@ -276,6 +276,18 @@ TEST_F(QuantizeCli, ReadsNpy) {
   }
 }
 
+TEST_F(QuantizeCli, OfATensorWithoutANumberNothingIsKnown) {
+  write_npy("none.npy", "(1, 2)", {std::nanf(""), INFINITY});
+  const Json document = quantize("--format hif8,e4m3 --input none.npy");
+  EXPECT_TRUE(document.at("ranking").empty());
+  for (const Json& row : document.at("results"))
+    for (const char* field : {"sqnr_db", "relative_l2"})
+      EXPECT_TRUE(row.at(field).is_null()) << row;
+  const Program program = start("quantize --format hif8 --input none.npy");
+  EXPECT_EQ(program.wait(), 0);
+  EXPECT_EQ(program.out().find("exact"), std::string::npos) << program.out();
+}
+
 class Models : public QuantizeCli {
  protected:
   void SetUp() override {

@@ -420,23 +420,5 @@ TYPED_TEST(Block, RejectsWrongSizes) {
                std::invalid_argument);
 }
 
-template <class Operation>
-void expect_unavailable(const Operation& operation) {
-  Arrays<float> inputs;
-  for (const auto n : operation.inputs()) inputs.push_back(zeros<float>(n));
-  EXPECT_THROW(operation.template forward<Backend::cuda>(inputs, 1), UnavailableError);
-  EXPECT_THROW(operation.template backward<Backend::cuda>(inputs, {}, 1), UnavailableError);
-}
-
-TEST(BlockCuda, SaysThatItIsNotCompiled) {
-  expect_unavailable(LinearOperation{{1, 1, 1}});
-  expect_unavailable(PlainLayerNorm{{1, 1}});
-  expect_unavailable(RmsNorm{{1, 1}});
-  expect_unavailable(Modulate{{1, 1}});
-  expect_unavailable(GatedResidual{{1, 1}});
-  expect_unavailable(Gelu{1});
-  expect_unavailable(Rope{{1, 2}, {{}}});
-}
-
 }  // namespace
 }  // namespace ospsim

@@ -8,7 +8,6 @@
 #include <optional>
 #include <stdexcept>
 
-#include "kernels_ref/cuda/library.hpp"
 #include "kernels_ref/errors.hpp"
 
 namespace ospsim {
@@ -140,33 +139,6 @@ TEST_F(CudnnPlans, RefusesInOneLine) {
   EXPECT_THROW(
       cudnn->execute(nullptr, attention(1, 5, 1024, 1024), nullptr, nullptr, nullptr, nullptr),
       UnavailableError);
-}
-
-TEST(Library, SaysWhatIsMissing) {
-  const auto words = [](const auto& f) -> std::string {
-    try {
-      f();
-    } catch (const UnavailableError& error) {
-      return error.what();
-    }
-    return "";
-  };
-  const std::string library = words([] { Library({"libnobody.so.1", "libnobody.so"}); });
-  EXPECT_NE(library.find("libnobody.so.1"), std::string::npos);
-  EXPECT_NE(library.find("LD_LIBRARY_PATH"), std::string::npos);
-  const Library c{"libnobody.so.1", "libc.so.6"};
-  EXPECT_EQ(c.symbol<int(int)>("abs")(-3), 3);
-  EXPECT_NE(words([&] { c.symbol<int(int)>("nothing"); }).find("nothing"), std::string::npos);
-}
-
-TEST(BatchedAttention, CountsSharedKeysOnce) {
-  BatchedAttention shape = attention(4, 2, 10, 6);
-  EXPECT_DOUBLE_EQ(shape.cost(240).flops, 4.0 * 240 * 2 * head_dim);
-  EXPECT_DOUBLE_EQ(shape.cost(240).bytes, (2 * 4 * 10 + 2 * 4 * 6) * 2 * head_dim * 2.0);
-  shape.k.batch_stride = shape.v.batch_stride = 0;
-  EXPECT_DOUBLE_EQ(shape.cost(240).bytes, (2 * 4 * 10 + 2 * 6) * 2 * head_dim * 2.0);
-  EXPECT_EQ(shape, shape);
-  EXPECT_NE(shape, with_lengths(shape));
 }
 
 }  // namespace

@@ -27,12 +27,7 @@ Format format_of(NumberFormat number) {
 }
 
 Quantization recipe(NumberFormat number, Granularity granularity = Granularity::tensor) {
-  Quantization q;
-  q.number = number;
-  q.granularity = granularity;
-  q.rounding = default_rounding(number);
-  q.target = default_target(number);
-  return q;
+  return default_quantization(number, {granularity, false});
 }
 
 struct Shape {

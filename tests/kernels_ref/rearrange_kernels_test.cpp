@@ -50,11 +50,9 @@ TEST(HostLaunch, FindsABarrierThatNotAllReach) {
 
 TEST(GatherRows, MovesRowsAndZeroesPadding) {
   for (const std::int32_t row_bytes : {16, 48, 256, 1280, 2064, 2560, 10240}) {
-    const std::int64_t from_stride = row_bytes + 32, to_stride = row_bytes + 16;
     const std::vector<std::int32_t> source{4, -1, 0, 2, 2, -1, 3, 1, 4};
-    const auto words = static_cast<std::size_t>(row_bytes / 4);
-    std::vector<Pack<std::uint32_t, 4>> from(index(5 * from_stride / 16)),
-        to(index(std::ssize(source) * to_stride / 16));
+    const std::size_t words = index(row_bytes / 4);
+    std::vector<Pack<std::uint32_t, 4>> from(5 * words / 4), to((source.size() + 1) * words / 4);
     std::uint32_t next = 1;
     for (auto& piece : from)
       for (auto& word : piece.at) word = next++;
@@ -62,18 +60,18 @@ TEST(GatherRows, MovesRowsAndZeroesPadding) {
       for (auto& word : piece.at) word = 0xdeadbeef;
     host_launch(GatherRows{reinterpret_cast<const unsigned char*>(from.data()),
                            reinterpret_cast<unsigned char*>(to.data()), source.data(),
-                           std::ssize(source), row_bytes, from_stride, to_stride});
+                           std::ssize(source), row_bytes});
     const auto* const read = reinterpret_cast<const std::uint32_t*>(from.data());
     const auto* const wrote = reinterpret_cast<const std::uint32_t*>(to.data());
-    for (std::size_t row = 0; row < source.size(); ++row)
-      for (std::size_t w = 0; w < index(to_stride / 4); ++w) {
-        const auto got = wrote[row * index(to_stride / 4) + w];
-        if (w >= words)
+    for (std::size_t row = 0; row <= source.size(); ++row)
+      for (std::size_t w = 0; w < words; ++w) {
+        const auto got = wrote[row * words + w];
+        if (row == source.size())
           ASSERT_EQ(got, 0xdeadbeef);
         else if (source[row] < 0)
           ASSERT_EQ(got, 0u);
         else
-          ASSERT_EQ(got, read[index(source[row] * from_stride / 4) + w]);
+          ASSERT_EQ(got, read[index(source[row]) * words + w]);
       }
   }
 }

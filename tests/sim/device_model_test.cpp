@@ -152,6 +152,7 @@ TEST(DeviceModel, RunsAsOneOfManyRanks) {
   }
   EXPECT_THROW(Device(on, model, weights, even, {.ranks = 8}), InputError);  // of 4 heads
   EXPECT_THROW(Device(on, model, weights, grid, {.ranks = 4}), InputError);  // of 30 tokens
+  EXPECT_THROW(Device(on, model, weights, even, {.in_place = true, .ranks = 2}), InputError);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <tuple>
 
+#include "tests/kernels_ref/dit_block_support.hpp"
 #include "tests/sim/parallel_support.hpp"
 
 namespace ospsim {
@@ -37,30 +38,14 @@ struct Stack {
   explicit Stack(const Sequence& what) : sequence(what) {
     shape = {what.grid.tokens() * what.batch, text_rows, what.dim(), what.heads, ffn_dim};
     for (std::size_t b = 0; b < hybrid.size(); ++b) {
-      Block block{hybrid[b], zero_weights<double>(shape), normal(6 * shape.dim, 7 + b, 0.5)};
-      std::uint64_t seed = 100 * b + 20;
-      for_each_weight(block.weights, [&](std::vector<double>& array) {
-        const bool matrix = std::ssize(array) > std::max(shape.dim, ffn_dim);
-        array = normal(std::ssize(array), seed++,
-                       matrix ? 1 / std::sqrt(static_cast<double>(shape.dim)) : 0.3);
-      });
-      blocks.push_back(std::move(block));
+      blocks.push_back(
+          {hybrid[b], random_weights(shape, 100 * b + 20), normal(6 * shape.dim, 7 + b, 0.5)});
     }
     x = normal(shape.rows * shape.dim, 1);
     dy = normal(shape.rows * shape.dim, 2);
     text = normal(text_rows * shape.dim, 3);
   }
 };
-
-template <class T>
-DitBlockWeights<T> converted_weights(const DitBlockShape& shape, DitBlockWeights<double> weights) {
-  auto result = zero_weights<T>(shape);
-  std::vector<std::vector<double>*> from;
-  for_each_weight(weights, [&](std::vector<double>& array) { from.push_back(&array); });
-  std::size_t i = 0;
-  for_each_weight(result, [&](std::vector<T>& array) { array = converted<T>(*from[i++]); });
-  return result;
-}
 
 /// What a stack gives: `gradients` of weights, text and modulation, block after block.
 template <class T>

@@ -28,6 +28,7 @@ using cudaGraph_t = struct CUgraph_st*;
 using cudaGraphExec_t = struct CUgraphExec_st*;
 
 const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();  ///< none is kept
 
 /// Memory starts as bytes 0xff and ends where it ends: every piece is a block of the heap.
 cudaError_t cudaMalloc(void** data, std::size_t bytes);

@@ -103,6 +103,10 @@ void Matmul::run(cudaStream_t stream, const Product& product, const void* x, con
                  const Bfloat16* bias, Bfloat16* y) {
   if (product.gelu && sabotage == Sabotage::product_refused)
     throw UnavailableError("no such product");
+  if (product.gelu && sabotage == Sabotage::product_breaks) {
+    pretend::broken = true;
+    throw UnavailableError("an illegal memory access was encountered");
+  }
   implementation_->plan(product);
   const auto& [rows, in, out] = product.shape;
   const std::int64_t operand_bytes = product.operands == Product::Operands::e4m3 ? 1 : 2;

@@ -139,6 +139,10 @@ const char* cudaGetErrorString(cudaError_t error) {
   return "unknown error";
 }
 
+cudaError_t cudaGetLastError() {
+  return cudaSuccess;
+}
+
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   if (capturing()) return cudaErrorStreamCaptureUnsupported;
   char* const made = static_cast<char*>(::operator new(bytes, alignment));
@@ -221,6 +225,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (ospsim::pretend::broken) return cudaErrorInvalidValue;
   if (capturing()) return cudaErrorStreamCaptureUnsupported;
   if (!streams().contains(stream)) return cudaErrorInvalidValue;
   stream->finish();

@@ -21,6 +21,7 @@ enum class Sabotage {
   product_without_gelu,
   product_unwritten,
   product_refused,  ///< with GELU, as a library may that has no kernel for it
+  product_breaks,   ///< with GELU, and the device with it
   attention_without_last_key,
   attention_head,
   attention_unwritten,
@@ -43,6 +44,7 @@ enum class Sabotage {
   graph_without_last_node,
 };
 inline Sabotage sabotage = Sabotage::none;
+inline bool broken = false;  ///< no stream can be waited for any more
 
 inline constexpr Bfloat16 unwritten{0xffff};
 /// An index that is neither the first nor the last of many.
@@ -55,9 +57,9 @@ void spoil(const Kernel&) {}
 
 inline void spoil(const GatherRows& kernel) {
   const std::int64_t row = inner(kernel.rows);
-  unsigned char* const at = kernel.to + row * kernel.to_stride;
+  unsigned char* const at = kernel.to + row * kernel.row_bytes;
   if (sabotage == Sabotage::gather_swaps_rows && row + 1 < kernel.rows)
-    std::swap_ranges(at, at + kernel.row_bytes, at + kernel.to_stride);
+    std::swap_ranges(at, at + kernel.row_bytes, at + kernel.row_bytes);
   if (sabotage == Sabotage::gather_unwritten) std::fill_n(at, 2, static_cast<unsigned char>(0xff));
 }
 

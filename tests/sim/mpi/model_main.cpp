@@ -8,6 +8,7 @@
 
 #include "sim/parallel/mpi/mpi_communicator.hpp"
 #include "sim/parallel/parallel_model.hpp"
+#include "tests/kernels_ref/dit_block_support.hpp"
 #include "tests/sim/parallel_support.hpp"
 
 /// A job that trains a stack of blocks for one step on its ranks and compares with what one rank
@@ -36,13 +37,7 @@ struct Numbers {
 
   explicit Numbers(const DitBlockShape& shape) {
     for (std::size_t b = 0; b < stack.size(); ++b) {
-      weights.push_back(zero_weights<float>(shape));
-      std::uint64_t seed = 100 * b + 20;
-      for_each_weight(weights.back(), [&](Array& array) {
-        const bool matrix = std::ssize(array) > std::max(shape.dim, ffn_dim);
-        array = normal_floats(std::ssize(array), seed++,
-                              matrix ? 1 / std::sqrt(static_cast<double>(shape.dim)) : 0.3);
-      });
+      weights.push_back(converted_weights<float>(shape, random_weights(shape, 100 * b + 20)));
       modulation.push_back(normal_floats(6 * shape.dim, 7 + b, 0.5));
     }
     text = normal_floats(text_rows * shape.dim, 3);

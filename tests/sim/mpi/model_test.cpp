@@ -13,9 +13,7 @@ ProcessOutcome run_job(int ranks, const std::string& program, const std::string&
                                    program};
   std::istringstream stream(words);
   for (std::string word; stream >> word;) command.push_back(word);
-  return run_process(command, {},
-                     {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-                      "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_mpi_yield_when_idle=1"});
+  return run_process(command, {}, mpi_environment());
 }
 
 // ---- Training ----------------------------------------------------------------------------------

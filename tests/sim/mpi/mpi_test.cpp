@@ -9,8 +9,7 @@ namespace {
 
 ProcessOutcome run_job(const std::string& fault) {
   return run_process({"timeout", "10", "mpirun", "-np", "4", OSPSIM_FAULTS_PROGRAM, fault}, {},
-                     {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-                      "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_mpi_yield_when_idle=1"});
+                     mpi_environment());
 }
 
 TEST(MpiJob, WithoutFaultEndsWell) {
