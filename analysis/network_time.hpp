@@ -26,8 +26,9 @@ namespace ospsim {
 /// Included: every device's own resources, and the placement. Left out: contention in the fabric
 /// (the uplinks of a fat tree are taken to be wide enough), devices that share a resource and do
 /// different things at different times, and waiting for a peer that comes late to an exchange.
-/// Where these do not occur simulation and formula agree; where they do the difference between the
-/// two is their cost.
+/// Where these do not occur simulation and formula agree. Contention and waiting make a simulation
+/// longer; sharing may make it shorter, and by much: of a ring over nodes with one NIC only one
+/// device a node sends to another, and has the whole NIC, of which the formula gives it a share.
 ///
 /// Seconds; throws InputError for more devices than a platform without network has.
 double exchange_seconds(const Exchange& exchange, int rank, int ranks, int replica,

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
@@ -6,6 +7,7 @@
 #include "experiments/commands/commands.hpp"
 #include "experiments/experiment.hpp"
 #include "kernels_ref/layout/pattern.hpp"
+#include "sim/hardware/platform.hpp"
 #include "sim/model/model.hpp"
 
 namespace ospsim {
@@ -55,6 +57,20 @@ Json models_json() {
   return rows;
 }
 
+/// Every number that a simulation on a platform rests on.
+Json platforms_json() {
+  Json rows = Json::array();
+  for (const auto& name : platform_names())
+    for (const auto& [field, quantity] : quantities(load_platform(name)))
+      rows.push_back({{"platform", name},
+                      {"field", field},
+                      {"value", quantity.value},
+                      {"unit", quantity.unit},
+                      {"kind", to_string(quantity.kind)},
+                      {"source", quantity.source}});
+  return rows;
+}
+
 Json experiments_json() {
   Json rows = Json::array();
   for (const auto& experiment : experiments())
@@ -86,17 +102,21 @@ struct Listing {
   const char* name;
   Json (*rows)();
 };
-constexpr Listing listings[] = {{"commands", commands_json},
-                                {"patterns", patterns_json},
-                                {"models", models_json},
-                                {"experiments", experiments_json},
-                                {"claims", claims_json}};
+constexpr Listing listings[] = {{"commands", commands_json},       {"patterns", patterns_json},
+                                {"models", models_json},           {"platforms", platforms_json},
+                                {"experiments", experiments_json}, {"claims", claims_json}};
+
+std::string listing_names() {
+  std::vector<const char*> names;
+  for (const auto& listing : listings) names.push_back(listing.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
 
 Json run(const Request& request) {
   Json document = Json::object();
   if (!request.has("WHAT")) {
     for (const auto& [name, rows] : listings)
-      if (rows != claims_json) document[name] = rows();
+      if (rows != claims_json && rows != platforms_json) document[name] = rows();
     document["claim_topics"] = topics_json();
     return document;
   }
@@ -104,8 +124,7 @@ Json run(const Request& request) {
     if (request.text("WHAT") == name) document[name] = rows();
   if (document.empty())
     throw InputError(
-        fmt::format("WHAT: '{}' is not commands, patterns, models, experiments or claims",
-                    request.text("WHAT")));
+        fmt::format("WHAT: '{}' is not one of {}", request.text("WHAT"), listing_names()));
   return document;
 }
 
@@ -137,11 +156,11 @@ std::string text(const Json& document, const Style& style) {
 
 Command list_command() {
   return {.name = "list",
-          .summary = "Commands, patterns, models, experiments and claims",
+          .summary = "Commands, patterns, models, platforms, experiments and claims",
           .example =
               "  ospsim list\n"
               "  ospsim list claims",
-          .options = {{"WHAT", "", "commands, patterns, models, experiments or claims"}},
+          .options = {{"WHAT", "", listing_names() + "; without it all but claims and platforms"}},
           .run = run,
           .text = text};
 }

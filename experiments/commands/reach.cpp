@@ -83,6 +83,12 @@ double flops_per_channel(Count pairs) {
   return 4 * static_cast<double>(pairs);
 }
 
+/// Full attention's pairs over a phase's: its sparsity, but for lengths that differ.
+double effective_sparsity(const Grid& grid, Count pairs) {
+  const auto tokens = static_cast<double>(grid.tokens());
+  return tokens * tokens / static_cast<double>(pairs);
+}
+
 template <class Attended>
 void add_interaction(Json& document, const Attended& attended, int hops) {
   const AverageDistance distance = average_distance(attended);
@@ -105,6 +111,7 @@ Json run(const Request& request) {
     Json document = mask_fields(grid, request.text("--pattern"));
     document["sparsity"] = sparsity(mask);
     document["phase_sparsity"] = {sparsity(mask)};
+    document["phase_effective_sparsity"] = {sparsity(mask)};
     document["phase_flops_per_channel"] = {flops_per_channel(attended_pairs(mask))};
     add_interaction(document, mask, hops);
     return document;
@@ -115,8 +122,10 @@ Json run(const Request& request) {
   Json document = pattern_fields(grid, pattern);
   document["sparsity"] = phases.token.subsequences();
   document["phase_sparsity"] = {phases.token.subsequences(), phases.group.subsequences()};
-  document["phase_flops_per_channel"] = {flops_per_channel(attended_pairs(phases.token)),
-                                         flops_per_channel(attended_pairs(phases.group))};
+  const Count pairs[] = {attended_pairs(phases.token), attended_pairs(phases.group)};
+  document["phase_effective_sparsity"] = {effective_sparsity(grid, pairs[0]),
+                                          effective_sparsity(grid, pairs[1])};
+  document["phase_flops_per_channel"] = {flops_per_channel(pairs[0]), flops_per_channel(pairs[1])};
   add_interaction(document, phases, hops);
   document["load_balance"] = balance_json(phases);
   document["resolution_consistency"] = consistency_json(pattern, grid);
@@ -131,12 +140,15 @@ std::string text(const Json& document, const Style& style) {
                         number_text(document.at("average_distance_connected")),
                         number_text(100 * document.at("unconnected_fraction").get<double>()))
           : number_text(document.at("average_distance")) + " operations";
+  const auto sparsity = phases_text(document.at("phase_sparsity")),
+             effective = phases_text(
+                 document.value("phase_effective_sparsity", document.at("phase_sparsity")));
   std::string out = facts({
       {"grid", fmt::format("{} tokens, {} in all", extents_text(document.at("grid")),
                            document.at("tokens").dump())},
       {"pattern", fmt::format("{}: {}", document.at("pattern").get<std::string>(),
                               document.at("spelled").get<std::string>())},
-      {"sparsity", sparsity_text(document)},
+      {"sparsity", sparsity == effective ? sparsity : sparsity + "; in pairs " + effective},
       {"attention", phases_text(document.at("phase_flops_per_channel")) +
                         " FLOP forward for each channel of a head"},
       {"average distance", distance},

@@ -21,18 +21,6 @@ namespace {
 const Peer one_dimensional_8{"Skiparse-1D, 8", "skiparse-1d", "8"};
 const Peer three_dimensional{"Skiparse-3D, 2", "skiparse-3d", "2"};
 
-/// At 21x48x80, with as close to a quarter of the pairs as each can have.
-const std::vector<Peer> peers_at_4{one_dimensional,
-                                   two_dimensional,
-                                   {"Skiparse-3D, 2,2,1", "skiparse-3d", "2,2,1"},
-                                   {"Skiparse-3D, 2,1,2", "skiparse-3d", "2,1,2"},
-                                   {"token phase, then tiles", "y0,x0|y/2,x/2", "2"},
-                                   {"tiles 1x2x2", "window", "1,2,2"},
-                                   {"sliding tiles", "sliding-tile:window=4x3x5", ""},
-                                   {"local window", "local:window=21x24x40", ""},
-                                   {"radial, decay 0.2", "radial:decay=0.2", ""},
-                                   {"SVG spatial head", "svg-spatial:density=0.21", ""},
-                                   {"SVG temporal head", "svg-temporal:density=0.21", ""}};
 const std::vector<Peer> peers_at_8{one_dimensional_8,
                                    three_dimensional,
                                    {"Skiparse-3D, 1,2,4", "skiparse-3d", "1,2,4"},
@@ -332,11 +320,11 @@ Json aliases_json(const Request& request, Progress& progress) {
 }
 
 Json run(const Request& request) {
-  Progress progress(static_cast<double>(peers_at_4.size() + peers_at_8.size()) + 7 +
+  Progress progress(static_cast<double>(peers_at_4().size() + peers_at_8.size()) + 7 +
                     static_cast<double>(most_width - least_width + 1) + 6 +
                     2.0 * static_cast<double>(table_bandwidths.size()) + 2);
   Json document{{"experiment", "pattern-error"}, {"bandwidths", table_bandwidths}};
-  document["peers"] = {peers_json(peers_at_4, 4, request, progress),
+  document["peers"] = {peers_json(peers_at_4(), 4, request, progress),
                        peers_json(peers_at_8, 8, request, progress)};
   document["grids"] = grids_json(request, progress);
   document["widths"] = widths_json(request, progress);

@@ -17,6 +17,9 @@ struct Peer {
 inline constexpr Peer one_dimensional{"Skiparse-1D, 4", "skiparse-1d", "4"};
 inline constexpr Peer two_dimensional{"Skiparse-2D, 2", "skiparse-2d", "2"};
 
+/// At 21x48x80, with as close to a quarter of the pairs as each can have.
+std::vector<Peer> peers_at_4();
+
 /// As compared_pattern() (analysis/recall.hpp) takes it. Throws InputError for a mask.
 Pattern pattern_of(const Peer& peer);
 std::vector<Mask> masks_of(const Peer& peer, const Grid& grid);

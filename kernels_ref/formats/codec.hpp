@@ -60,16 +60,20 @@ OSPSIM_HOST_DEVICE constexpr Number number_of(std::uint32_t magnitude) {
   return number;
 }
 
+/// Of e4m3 and e5m2: the bits of a fraction, and the exponents of the smallest normal and of the
+/// largest number.
+struct Fp8Shape {
+  int fraction_bits, lowest, largest;
+};
+OSPSIM_HOST_DEVICE constexpr Fp8Shape fp8_shape(Format format) {
+  return format == Format::e4m3 ? Fp8Shape{3, -6, 8} : Fp8Shape{2, -14, 15};
+}
+
 /// The exponent q of the spacing of codes around 2^e.
 OSPSIM_HOST_DEVICE constexpr int spacing_exponent(Format format, int e) {
-  switch (format) {
-    case Format::hif8:
-      return e < -22 ? -22 : e - hif8_fraction_bits(e);
-    case Format::e4m3:
-      return (e < -6 ? -6 : e) - 3;
-    default:
-      return (e < -14 ? -14 : e) - 2;
-  }
+  if (format == Format::hif8) return e < -22 ? -22 : e - hif8_fraction_bits(e);
+  const Fp8Shape shape = fp8_shape(format);
+  return (e < shape.lowest ? shape.lowest : e) - shape.fraction_bits;
 }
 
 /// Whether K = m >> drop is to be rounded up. drop >= 1.
@@ -171,9 +175,9 @@ OSPSIM_HOST_DEVICE constexpr std::uint8_t encode_bits(const Codec& codec, Source
   }
   // K of a subnormal is its code; in a binade the leading bit of K counts one exponent up, and so
   // does a carry.
-  const int lowest = e4m3 ? -6 : -14, fraction_bits = e4m3 ? 3 : 2;
-  const int binade = number.e < lowest ? 0 : number.e - lowest;
-  const std::uint32_t code = (static_cast<std::uint32_t>(binade) << fraction_bits) + k;
+  const Fp8Shape shape = fp8_shape(codec.format);
+  const int binade = number.e < shape.lowest ? 0 : number.e - shape.lowest;
+  const std::uint32_t code = (static_cast<std::uint32_t>(binade) << shape.fraction_bits) + k;
   return code > largest_code ? overflowed : static_cast<std::uint8_t>(sign | code);
 }
 
@@ -188,7 +192,7 @@ OSPSIM_HOST_DEVICE constexpr std::uint32_t decode_bits(Format format, std::uint8
       const bool e4m3 = format == Format::e4m3;
       if (c == 0x7f || (!e4m3 && c > 0x7c)) return sign | nan;
       if (!e4m3 && c == 0x7c) return sign | infinity;
-      const int t = e4m3 ? 3 : 2, lowest = e4m3 ? -6 : -14;
+      const auto [t, lowest, largest] = codec_detail::fp8_shape(format);
       std::uint32_t fraction = c & ((1u << t) - 1u);
       int e = static_cast<int>(c >> t) + lowest - 1;
       if (e < lowest) {

@@ -7,6 +7,7 @@
 #include "kernels_ref/backend.hpp"
 #include "kernels_ref/cuda/lane.hpp"
 #include "kernels_ref/formats/elements.hpp"
+#include "kernels_ref/formats/places.hpp"
 #include "kernels_ref/formats/scaling.hpp"
 #include "kernels_ref/index.hpp"
 
@@ -60,80 +61,7 @@ constexpr Way way_of(const Codec& codec) {
                                            : Way::scalar;
 }
 
-// ---- Places ------------------------------------------------------------------------------------
-//
-// The numbers of a format that are not below zero, in order, have the places 0, 1, ... A binade has
-// the same spacing throughout, so that the place of a rounded number is (bits + a) >> s, with a and
-// s of its exponent; a carry leads to the next place whatever the next binade's spacing is. After
-// the largest number there is a place or two of numbers that are too large, the last of which is
-// Inf's too; then there is one of NaN.
-
 namespace codec_detail {
-
-/// The exponents of the smallest and the largest number.
-OSPSIM_HOST_DEVICE constexpr int smallest_exponent(Format format) {
-  return format == Format::hif8 ? -22 : format == Format::e4m3 ? -9 : -16;
-}
-OSPSIM_HOST_DEVICE constexpr int largest_exponent(Format format) {
-  return format == Format::e4m3 ? 8 : 15;
-}
-
-/// The place of 2^e, from the smallest number up to the power of two after the largest.
-OSPSIM_HOST_DEVICE constexpr std::uint32_t place_of_power(Format format, int e) {
-  if (format == Format::hif8) {
-    const int place = e < -15  ? e + 23
-                      : e < -7 ? 8 + 2 * (e + 15)
-                      : e < -3 ? 24 + 4 * (e + 7)
-                      : e < 4  ? 40 + 8 * (e + 3)
-                      : e < 8  ? 96 + 4 * (e - 4)
-                               : 112 + 2 * (e - 8);
-    return static_cast<std::uint32_t>(place);
-  }
-  const int lowest = format == Format::e4m3 ? -6 : -14,
-            fraction_bits = format == Format::e4m3 ? 3 : 2;
-  return e < lowest ? 1u << (e - lowest + fraction_bits)
-                    : static_cast<std::uint32_t>(e - lowest + 1) << fraction_bits;
-}
-OSPSIM_HOST_DEVICE constexpr std::uint32_t infinity_place(Format format) {
-  return place_of_power(format, largest_exponent(format) + 1);
-}
-
-struct alignas(8) Step {
-  std::uint32_t add, shift;
-};
-
-/// The place of a float32 magnitude by the step of its exponent.
-template <bool even>
-OSPSIM_HOST_DEVICE constexpr std::uint32_t place_of(Step step, std::uint32_t magnitude) {
-  const std::uint32_t odd = even ? magnitude >> step.shift & 1u : 0u;
-  return (magnitude + step.add + odd) >> step.shift;
-}
-
-/// The step of a biased exponent.
-template <bool even>
-OSPSIM_HOST_DEVICE constexpr Step step_of(Format format, std::uint32_t biased) {
-  const int e = static_cast<int>(biased) - 127;
-  const std::uint32_t exponent_bits = biased << 23;
-  if (biased == 255) {  // Inf has no fraction, and NaN has; place_of finds 255 odd
-    const std::uint32_t add = even ? 0x7ffffeu : 0x7fffffu;
-    return {(infinity_place(format) << 23) + add - exponent_bits, 23};
-  }
-  if (e > largest_exponent(format)) return {(infinity_place(format) << 24) - exponent_bits, 24};
-  if (e < smallest_exponent(format) - 1) return {0u - exponent_bits, 24};
-
-  // Of what is below the smallest number, at least half of it, the place is a half and more.
-  const bool below = e < smallest_exponent(format);
-  const auto shift = static_cast<std::uint32_t>(23 - (e - spacing_exponent(format, e)));
-  const std::uint32_t place = below ? 0 : place_of_power(format, e);
-  const std::uint32_t half = 1u << (shift - 1);
-  std::uint32_t add = (below ? half : place << shift) + half - exponent_bits;
-  if (even) {
-    // From 23 on, what place_of takes for the place's last bit is one of the exponent's.
-    const std::uint32_t taken = shift < 23 ? 0 : biased >> (shift - 23) & 1u;
-    add += (shift < 23 ? 0 : place & 1u) - taken - 1u;
-  }
-  return {add, shift};
-}
 
 /// Bytes of two words, chosen by the digits of `selector`, last digit first.
 OSPSIM_HOST_DEVICE constexpr std::uint32_t choose_bytes(std::uint32_t low, std::uint32_t high,
@@ -592,109 +520,6 @@ struct FindAmax {
       return words.at[j] & 0x7fffffffu;
     else
       return (j % 2 == 0 ? words.at[j / 2] << 16 : words.at[j / 2]) & 0x7fff0000u;
-  }
-};
-
-// ---- MXFP8 and INT8: a block of 32, or a number, to a thread
-// -------------------------------------
-
-/// mx_encode() of formats/mxfp8.hpp.
-template <class T>
-struct MxEncode {
-  static constexpr int threads = 256;
-
-  MxCodec codec;
-  std::int64_t rows = 0, columns = 0;
-  const T* x = nullptr;
-  std::uint8_t *codes = nullptr, *scales = nullptr;
-
-  std::int64_t blocks() const {
-    return codec_detail::blocks_of(mx_scale_count(rows, columns), threads);
-  }
-  std::size_t shared_bytes() const { return 0; }
-  Cost cost() const {
-    return {.bytes = static_cast<double>(rows * columns) * (sizeof(T) + 1) +
-                     static_cast<double>(mx_scale_count(rows, columns))};
-  }
-
-  template <class Lane>
-  OSPSIM_HOST_DEVICE void operator()(Lane& lane) const {
-    const std::int64_t of_row = (columns + mx_block - 1) / mx_block;
-    const std::int64_t block = lane.block() * threads + lane.thread();
-    if (block >= rows * of_row) return;
-    const std::int64_t column = block % of_row * mx_block, rest = columns - column;
-    const std::int64_t first = block / of_row * columns + column;
-    scales[block] =
-        mx_encode_block(codec, x + first, codes + first, rest < mx_block ? rest : mx_block);
-  }
-};
-
-/// mx_decode().
-template <class T>
-struct MxDecode {
-  static constexpr int threads = 256;
-
-  Format element = Format::e4m3;
-  std::int64_t rows = 0, columns = 0;
-  const std::uint8_t *codes = nullptr, *scales = nullptr;
-  T* x = nullptr;
-
-  std::int64_t blocks() const { return codec_detail::blocks_of(rows * columns, threads); }
-  std::size_t shared_bytes() const { return 0; }
-  Cost cost() const {
-    return {.bytes = static_cast<double>(rows * columns) * (sizeof(T) + 1) +
-                     static_cast<double>(mx_scale_count(rows, columns))};
-  }
-
-  template <class Lane>
-  OSPSIM_HOST_DEVICE void operator()(Lane& lane) const {
-    const std::int64_t i = lane.block() * threads + lane.thread();
-    if (i >= rows * columns) return;
-    const std::int64_t of_row = (columns + mx_block - 1) / mx_block;
-    const std::int64_t block = i / columns * of_row + i % columns / mx_block;
-    narrow(decode(element, codes[i]) * decode(Format::e8m0, scales[block]), x[i]);
-  }
-};
-
-/// int8_encode() of formats/int8.hpp.
-template <class T>
-struct Int8Encode {
-  static constexpr int threads = 256;
-
-  float scale = 1;
-  const T* x = nullptr;
-  std::int8_t* q = nullptr;
-  std::int64_t n = 0;
-
-  std::int64_t blocks() const { return codec_detail::blocks_of(n, threads); }
-  std::size_t shared_bytes() const { return 0; }
-  Cost cost() const { return {.bytes = static_cast<double>(n) * (sizeof(T) + 1)}; }
-
-  template <class Lane>
-  OSPSIM_HOST_DEVICE void operator()(Lane& lane) const {
-    const std::int64_t i = lane.block() * threads + lane.thread();
-    if (i < n) q[i] = int8_encode(to_float(x[i]), scale);
-  }
-};
-
-/// int8_decode().
-template <class T>
-struct Int8Decode {
-  static constexpr int threads = 256;
-
-  float scale = 1;
-  const std::int8_t* q = nullptr;
-  T* x = nullptr;
-  std::int64_t n = 0;
-
-  std::int64_t blocks() const { return codec_detail::blocks_of(n, threads); }
-  std::size_t shared_bytes() const { return 0; }
-  Cost cost() const { return {.bytes = static_cast<double>(n) * (sizeof(T) + 1)}; }
-
-  template <class Lane>
-  OSPSIM_HOST_DEVICE void operator()(Lane& lane) const {
-    const std::int64_t i = lane.block() * threads + lane.thread();
-    if (i < n) narrow(static_cast<float>(q[i]) * scale, x[i]);
   }
 };
 

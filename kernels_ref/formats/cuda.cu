@@ -1,6 +1,6 @@
 #include "kernels_ref/cuda/launch.cuh"
+#include "kernels_ref/formats/block_codec_kernels.hpp"
 #include "kernels_ref/formats/check.hpp"
-#include "kernels_ref/formats/codec_kernels.hpp"
 
 namespace ospsim {
 namespace {

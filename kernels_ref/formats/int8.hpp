@@ -4,8 +4,8 @@
 #include <span>
 
 #include "kernels_ref/backend.hpp"
-#include "kernels_ref/host_device.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/host_device.hpp"
 
 /// Symmetric INT8: x is represented by q * scale, q = x / scale rounded to nearest even and clamped
 /// to -127 .. 127 (-128 is not used). The quotient is the float32 division, not a product with the

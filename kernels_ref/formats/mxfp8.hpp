@@ -41,11 +41,10 @@ constexpr std::int64_t mx_scale_count(std::int64_t rows, std::int64_t columns) {
 OSPSIM_HOST_DEVICE constexpr std::uint8_t mx_scale_code(const MxCodec& codec, float amax) {
   const auto bits = std::bit_cast<std::uint32_t>(amax);
   if (bits == 0) return 0;
-  const bool e4m3 = codec.element == Format::e4m3;
-  const int emax = e4m3 ? 8 : 15, fraction_bits = e4m3 ? 3 : 2;
+  const auto shape = codec_detail::fp8_shape(codec.element);
   const auto [m, e] = codec_detail::number_of(bits);
   constexpr std::uint32_t largest = 0xe00000u;  // 448 and 57344 are both 1.75 times a power of two
-  int exponent = e - emax;
+  int exponent = e - shape.largest;
   switch (codec.rule) {
     case MxRule::floor:
       break;
@@ -56,7 +55,7 @@ OSPSIM_HOST_DEVICE constexpr std::uint8_t mx_scale_code(const MxCodec& codec, fl
       exponent += m > 0x800000u ? 1 : 0;
       break;
     case MxRule::even:
-      exponent += m + (1u << (22 - fraction_bits)) >= 0x1000000u ? 1 : 0;
+      exponent += m + (1u << (22 - shape.fraction_bits)) >= 0x1000000u ? 1 : 0;
       break;
   }
   return static_cast<std::uint8_t>(exponent < -127 ? 0 : exponent > 127 ? 254 : exponent + 127);

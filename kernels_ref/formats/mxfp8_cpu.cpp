@@ -80,7 +80,7 @@ std::size_t mx_encode_full_blocks(const MxCodec& codec, const T* x, std::uint8_t
                                   std::uint8_t* scales, std::size_t blocks) {
   const bool e4m3 = codec.element == Format::e4m3;
   const Fp8Encoder encoder(e4m3 ? e4m3_limits : e5m2_limits, true);
-  const int emax = e4m3 ? 8 : 15;
+  const int emax = codec_detail::fp8_shape(codec.element).largest;
   const std::uint32_t round_up = mx_carry(codec);
   const hn::Rebind<std::uint8_t, Words> bytes;
   const SignedWords d;

@@ -219,6 +219,11 @@ TEST_F(Cli, DoctorListAndFigure) {
   EXPECT_EQ(all.at("patterns").size(), 7u);
   EXPECT_EQ(all.at("commands").size(), 12u);
   EXPECT_GT(json("list claims").at("claims").size(), 100u);
+  for (const Json& row : json("list platforms").at("platforms")) {
+    EXPECT_GT(row.at("value").get<double>(), 0) << row;
+    for (const char* field : {"platform", "field", "unit", "kind", "source"})
+      EXPECT_FALSE(row.at(field).get<std::string>().empty()) << row;
+  }
   const Json figure = json("run figure1 --save figure.h5");
   EXPECT_EQ(figure.at("720p").at("skiparse-2d").at("token").at("subsequence").size(), 45u);
   EXPECT_EQ(figure.at("small").at("skiparse-1d").at("group").at("attended")[3][3], 1);

@@ -1,11 +1,10 @@
 // The kernels of the codecs against the scalar codec, bit by bit, NaNs included.
 
-#include "kernels_ref/formats/codec_kernels.hpp"
-
 #include <gtest/gtest.h>
 
 #include <utility>
 
+#include "kernels_ref/formats/block_codec_kernels.hpp"
 #include "tests/kernels_ref/formats_array_support.hpp"
 #include "tests/kernels_ref/host_launch.hpp"
 

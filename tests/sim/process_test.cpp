@@ -47,6 +47,12 @@ std::string every_byte(std::size_t size) {
 }
 
 /// More than any buffer between the two holds.
+TEST(Process, FailureInOneLine) {
+  EXPECT_EQ(shell("echo because >&2; echo and more >&2; exit 3").failure(), "because");
+  EXPECT_EQ(shell("exit 3").failure(), "sh: exit status 3");
+  EXPECT_EQ(shell("kill -9 $$").failure(), "sh: ended by signal 9");
+}
+
 TEST(Process, MuchInputAndOutputAtOnce) {
   const std::string input = every_byte(16 << 20);
   const auto outcome = run_process({"cat"}, input);
