@@ -21,11 +21,17 @@ int main(int argc, char** argv) {
     names += "\n  " + std::string(p.name) + ": " + p.summary;
   bool quick = false;
   app.add_flag("--quick", quick, "Tiny sizes: whether everything works here, in seconds");
-  app.add_option("PART", part, "What to time:" + names)->required();
+  bool list = false;
+  app.add_flag("--list", list, "The names of all parts, and nothing else");
+  app.add_option("PART", part, "What to time:" + names);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (list) {
+    for (const auto& p : ospsim::device_parts()) std::puts(p.name);
+    return 0;
   }
   try {
     const auto& chosen = ospsim::find_device_part(part);

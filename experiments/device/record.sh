@@ -15,7 +15,8 @@ if [ $# -lt 1 ] || [ "${1:0:1}" = - ]; then
 fi
 folder=$1
 shift
-parts=(memory attention linear forward choices ranks codecs peers in_place in_place_pairs in_place_forward)
+mapfile -t parts < <("$here/ospsim-device" --list)
+parts+=(peers)
 quick=() checker=() seconds=300
 case ${1:-} in
   --memcheck)

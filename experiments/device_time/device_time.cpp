@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -18,9 +19,6 @@
 namespace ospsim {
 namespace {
 
-constexpr const char* parts[] = {"memory",         "codecs",          "attention", "linear",
-                                 "forward",        "choices",         "ranks",     "in_place",
-                                 "in_place_pairs", "in_place_forward"};
 /// Rates above a ceiling by more than what clocks do between two measurements are wrong.
 constexpr double ceiling_slack = 1.03;
 
@@ -72,9 +70,13 @@ Json lines_of_device() {
   if (!status.available) throw UnavailableError(fmt::format("no CUDA device: {}", status.reason));
   const std::string program =
       sibling_program("ospsim-device", "nvcc and cuBLASLt's header were not found");
-  Progress progress(static_cast<double>(std::size(parts)));
+  const ProcessOutcome listed = run_process({program, "--list"});
+  if (!listed.succeeded()) throw UnavailableError(listed.failure());
+  std::istringstream names(listed.output);
+  const std::vector<std::string> parts{std::istream_iterator<std::string>(names), {}};
+  Progress progress(static_cast<double>(parts.size()));
   Json lines = Json::array();
-  for (const auto* const part : parts) {
+  for (const auto& part : parts) {
     progress.advance(0, part);
     const ProcessOutcome outcome = run_process({program, part});
     // 1: a check failed, which its line says.
