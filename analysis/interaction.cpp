@@ -6,6 +6,7 @@
 
 #include "analysis/axis_walk.hpp"
 #include "kernels_ref/layout/digits.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

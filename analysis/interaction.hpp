@@ -6,6 +6,7 @@
 
 #include "analysis/fraction.hpp"
 #include "kernels_ref/layout/layout.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 /// Which tokens a pattern brings together, and how soon. Two tokens meet in one attention operation
 /// iff the digits that name their sub-sequence agree. Everything here is exact and in closed form:

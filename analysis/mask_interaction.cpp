@@ -3,6 +3,7 @@
 
 #include "analysis/mask.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

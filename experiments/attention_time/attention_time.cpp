@@ -13,6 +13,7 @@
 #include "experiments/median.hpp"
 #include "kernels_ref/attention/attention.hpp"
 #include "kernels_ref/cpu/fma_peak.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "kernels_ref/parallel.hpp"
 
 /// How long attention of one head takes, dense and sparse, on the CPU back end. The repetitions of

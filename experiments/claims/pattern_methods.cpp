@@ -6,6 +6,7 @@
 #include "analysis/interaction.hpp"
 #include "experiments/claims/methods.hpp"
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

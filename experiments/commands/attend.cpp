@@ -13,6 +13,7 @@
 #include "experiments/store/part_file.hpp"
 #include "kernels_ref/attention/attention.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "kernels_ref/parallel.hpp"
 
 namespace ospsim {

@@ -4,6 +4,7 @@
 
 #include "experiments/cli/pattern_options.hpp"
 #include "experiments/commands/commands.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

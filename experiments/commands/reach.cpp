@@ -6,6 +6,7 @@
 #include "analysis/interaction.hpp"
 #include "experiments/cli/pattern_options.hpp"
 #include "experiments/commands/commands.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

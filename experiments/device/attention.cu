@@ -3,6 +3,7 @@
 #include "experiments/device/measure.cuh"
 #include "kernels_ref/attention/inplace.hpp"
 #include "kernels_ref/attention/plain_kernel.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 /// Attention of heads of 128 channels, in bf16: by cuDNN, on sequences as they lie after a
 /// rearrangement and with that rearrangement; and by our own kernels.

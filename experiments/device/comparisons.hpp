@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "kernels_ref/block/block_kernels.hpp"
-#include "kernels_ref/cuda/product.hpp"
+#include "kernels_ref/block/product.hpp"
 #include "kernels_ref/formats/codec_kernels.hpp"
 #include "kernels_ref/layout/rearrange_kernels.hpp"
 

@@ -11,7 +11,7 @@
 #include "experiments/device/record.hpp"
 #include "experiments/device/sizes.hpp"
 #include "experiments/median.hpp"
-#include "kernels_ref/cuda/executor.cuh"
+#include "kernels_ref/block/cuda_executor.cuh"
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/index.hpp"
 

@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "kernels_ref/layout/valid_lengths.hpp"
+
 namespace ospsim {
 
 std::vector<AttentionGroup> groups_in_place(const Layout& layout) {

@@ -8,6 +8,7 @@
 #include "kernels_ref/attention/inplace.hpp"
 #include "kernels_ref/attention/inplace_kernel.hpp"
 #include "kernels_ref/cuda/hopper.cuh"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "kernels_ref/backend.hpp"
 #include "kernels_ref/block/dit_block.hpp"
-#include "kernels_ref/cuda/bf16.hpp"
+#include "kernels_ref/formats/bf16_pack.hpp"
 #include "kernels_ref/random.hpp"
 
 // What a DiT block does between its products, on a device: bf16 in memory, float32 in registers, a

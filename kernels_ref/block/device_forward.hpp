@@ -7,7 +7,7 @@
 
 #include "kernels_ref/attention/batched.hpp"
 #include "kernels_ref/block/block_kernels.hpp"
-#include "kernels_ref/cuda/product.hpp"
+#include "kernels_ref/block/product.hpp"
 #include "kernels_ref/index.hpp"
 #include "kernels_ref/layout/rearrange_kernels.hpp"
 #include "kernels_ref/layout/row_order.hpp"
@@ -19,8 +19,9 @@
 ///     on.attention(Work, BatchedAttention, q, k, v, o)
 ///     on.attention_in_place(Work, layout, heads, head_dim, q, k, v, o)   rows are the grid's
 ///     tokens on.quantize(Work, from, to, elements)           to = from through HiF8 and back
-/// A CUDA stream does (cuda/executor.hpp), and so do the tests, on the host: what is checked there
-/// is the order of the operations, their shapes and every address, which is all there is to it.
+/// A CUDA stream does (block/cuda_executor.cuh), and so do the tests, on the host: what is checked
+/// there is the order of the operations, their shapes and every address, which is all there is to
+/// it.
 namespace ospsim {
 
 /// What an operation is part of; times are told apart by it.

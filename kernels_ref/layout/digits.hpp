@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels_ref/count.hpp"
 #include "kernels_ref/layout/layout.hpp"
 
 namespace ospsim {

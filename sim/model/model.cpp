@@ -7,6 +7,7 @@
 
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

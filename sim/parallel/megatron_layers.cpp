@@ -6,6 +6,7 @@
 #include "kernels_ref/block/gelu.hpp"
 #include "kernels_ref/block/linear.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

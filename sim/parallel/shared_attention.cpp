@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 

@@ -11,6 +11,7 @@
 
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "tests/analysis/random_cases.hpp"
 
 namespace ospsim {

@@ -13,6 +13,7 @@
 #include "kernels_ref/attention/attention.hpp"
 #include "kernels_ref/block/linear.hpp"
 #include "kernels_ref/cpu/fma_peak.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "tests/kernels_ref/attention_support.hpp"
 
 namespace ospsim {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels_ref/errors.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "tests/kernels_ref/attention_support.hpp"
 
 namespace ospsim {

@@ -9,8 +9,8 @@
 #include <memory>
 #include <numeric>
 
+#include "kernels_ref/attention/cudnn_attention.hpp"
 #include "kernels_ref/cuda/buffer.hpp"
-#include "kernels_ref/cuda/cudnn_attention.hpp"
 #include "kernels_ref/cuda/device.hpp"
 #include "kernels_ref/index.hpp"
 #include "tests/kernels_ref/support.hpp"

@@ -1,7 +1,7 @@
 // That cuDNN accepts the attention of this project, for an H200 that need not be there: plans are
 // made, by a driver that only pretends (fake_cuda_driver.c), and not executed.
 
-#include "kernels_ref/cuda/cudnn_attention.hpp"
+#include "kernels_ref/attention/cudnn_attention.hpp"
 
 #include <gtest/gtest.h>
 

@@ -9,6 +9,7 @@
 
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/layout/digits.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 
 namespace ospsim {
 namespace {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "analysis/communication.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "sim/parallel/parallel_model.hpp"
 #include "tests/sim/traffic_support.hpp"
 

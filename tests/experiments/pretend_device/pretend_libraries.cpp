@@ -7,15 +7,16 @@
 #include <utility>
 #include <vector>
 
+#include "kernels_ref/attention/cudnn_attention.hpp"
 #include "kernels_ref/attention/inplace.hpp"
 #include "kernels_ref/block/gelu.hpp"
 #include "kernels_ref/block/linear.hpp"
-#include "kernels_ref/cuda/cudnn_attention.hpp"
+#include "kernels_ref/block/matmul.hpp"
 #include "kernels_ref/cuda/device.hpp"
-#include "kernels_ref/cuda/matmul.hpp"
 #include "kernels_ref/errors.hpp"
 #include "kernels_ref/formats/quantize.hpp"
 #include "kernels_ref/index.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "tests/experiments/pretend_device/sabotage.hpp"
 
 // What is behind the libraries' names on a pretend device: the cpu back end, in float32, rounded

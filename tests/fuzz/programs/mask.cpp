@@ -1,5 +1,6 @@
 #include "analysis/mask.hpp"
 
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "tests/fuzz/programs/fuzz.hpp"
 
 using namespace ospsim;

@@ -1,6 +1,7 @@
 #include "kernels_ref/layout/pattern.hpp"
 
 #include "kernels_ref/layout/layout.hpp"
+#include "kernels_ref/layout/valid_lengths.hpp"
 #include "tests/fuzz/programs/fuzz.hpp"
 
 using namespace ospsim;

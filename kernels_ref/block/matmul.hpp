@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "kernels_ref/cuda/product.hpp"
+#include "kernels_ref/block/product.hpp"
 #include "kernels_ref/formats/wide_float.hpp"
 
 namespace ospsim {

@@ -1,4 +1,4 @@
-#include "kernels_ref/cuda/cudnn_attention.hpp"
+#include "kernels_ref/attention/cudnn_attention.hpp"
 #include "kernels_ref/errors.hpp"
 
 namespace ospsim {

@@ -5,11 +5,11 @@
 #include <optional>
 #include <utility>
 
+#include "kernels_ref/attention/cudnn_attention.hpp"
 #include "kernels_ref/attention/inplace.hpp"
 #include "kernels_ref/block/device_forward.hpp"
-#include "kernels_ref/cuda/cudnn_attention.hpp"
+#include "kernels_ref/block/matmul.hpp"
 #include "kernels_ref/cuda/launch.cuh"
-#include "kernels_ref/cuda/matmul.hpp"
 #include "kernels_ref/formats/codec_kernels.hpp"
 
 namespace ospsim {

@@ -1,4 +1,4 @@
-#include "kernels_ref/cuda/matmul.hpp"
+#include "kernels_ref/block/matmul.hpp"
 
 #include <cublasLt.h>
 

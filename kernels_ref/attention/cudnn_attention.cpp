@@ -2,7 +2,7 @@
 // https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-graph-library.html
 // What the operation's attributes mean is learnt from NVIDIA's cudnn-frontend (UnifiedSDPANode).
 
-#include "kernels_ref/cuda/cudnn_attention.hpp"
+#include "kernels_ref/attention/cudnn_attention.hpp"
 
 #include <cudnn.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "kernels_ref/cuda/executor.cuh"
+#include "kernels_ref/block/cuda_executor.cuh"
 #include "kernels_ref/errors.hpp"
 
 namespace ospsim {
