@@ -39,12 +39,11 @@ std::vector<Option> pattern_options() {
 std::vector<Option> pattern_or_mask_options() {
   auto options = pattern_options();
   options.front().help +=
-      "; or a mask: local:window=TxHxW,stride=TxHxW [1x1x1] in tokens; "
-      "sliding-tile:window=TxHxW,tile=TxHxW [6x8x8], the window in tiles; svg-spatial:density=D "
-      "and "
-      "svg-temporal:density=D, the band's share of all pairs; radial:decay=D,adjacent=A "
-      "[0.5],sink=0|1 "
-      "[1], bands in frames; the last three by blocks of block=B [128] tokens";
+      "; or a mask: local:window=TxHxW,stride=TxHxW [1x1x1], in tokens; "
+      "sliding-tile:window=TxHxW,tile=TxHxW [6x8x8], the window in tiles; "
+      "svg-spatial:density=D or svg-temporal:density=D, the band's share of all pairs; "
+      "radial:decay=D,adjacent=A [0.5],sink=0|1 [1], bands in frames; "
+      "the last three in blocks of block=B [128] tokens";
   return options;
 }
 
