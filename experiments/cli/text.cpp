@@ -138,8 +138,4 @@ std::string phases_text(const Json& values) {
          " (group phase)";
 }
 
-std::string sparsity_text(const Json& document) {
-  return phases_text(document.at("phase_sparsity"));
-}
-
 }  // namespace ospsim

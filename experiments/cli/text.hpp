@@ -59,7 +59,5 @@ std::string extents_text(const Json& extents);
 
 /// The number of the only phase, or one for each.
 std::string phases_text(const Json& values);
-/// The same of a document's `phase_sparsity`.
-std::string sparsity_text(const Json& document);
 
 }  // namespace ospsim

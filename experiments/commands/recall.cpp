@@ -259,7 +259,7 @@ std::string text(const Json& document, const Style& style) {
                                                 number_text(document.at("bandwidth"))));
   const auto add = [&](const std::string& what, const Json& of) {
     lines.emplace_back(what, of.at("spelled").get<std::string>());
-    lines.emplace_back("sparsity", sparsity_text(of));
+    lines.emplace_back("sparsity", phases_text(of.at("phase_sparsity")));
     lines.emplace_back("output error", errors_text(of));
     if (of.contains("two_layers")) lines.emplace_back("two layers", two_layers_text(of));
   };
